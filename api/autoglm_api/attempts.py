@@ -1,0 +1,86 @@
+"""What stands in Optuna's user attributes: the names, and the models of their values. Workers and operator meet only here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from .base import Model
+
+
+class TrialAttribute(StrEnum):
+    """User attributes of one attempt (one Optuna trial)."""
+
+    OWNER = "autoglm:owner"
+    VOID = "autoglm:void"
+    ORIGIN = "autoglm:origin"
+    RETRY_OF = "autoglm:retry_of"
+    ATTEMPT = "autoglm:attempt"
+    CHECKPOINT = "autoglm:checkpoint"
+    ENQUEUED = "autoglm:enqueued"
+    IMPORTED = "autoglm:imported"
+    CAUSE = "autoglm:cause"
+    MESSAGE = "autoglm:message"
+    LOG = "autoglm:log"
+    INFEASIBLE = "autoglm:infeasible"
+    DUPLICATE_OF = "autoglm:duplicate_of"
+    METRICS = "autoglm:metrics"
+    WEIGHTS = "autoglm:weights"
+    SECONDS = "autoglm:seconds"
+    GPUS = "autoglm:gpus"
+
+
+class StudyAttribute(StrEnum):
+    """User attributes of the Optuna study."""
+
+    RUN = "autoglm:run"
+    LIMITS = "autoglm:limits"
+    EXPORT = "autoglm:export"
+    EXHAUSTED = "autoglm:exhausted"
+    FATAL = "autoglm:fatal"
+
+
+class Owner(Model):
+    """Who trains an attempt: a pod, or locally a process; `name` and `identity` together are never used twice.
+
+    In a cluster `identity` is the pod's UID; locally it is `<pid>@<start time>`.
+    """
+
+    name: str
+    identity: str
+
+
+class Limits(Model):
+    """What may change while a study runs; written by the operator (locally the supervisor) alone."""
+
+    max: int
+    max_failed: int
+    retries: int
+    deadline: datetime | None = None
+    goal: float | None = None
+    stop: bool = False
+    generation: int = 0
+
+
+class Checkpoint(Model):
+    """The last saved state of an attempt: a folder below the run's artifact prefix, and the step it was saved after."""
+
+    path: str
+    step: int
+
+
+class Export(Model):
+    """Result of the export job."""
+
+    uri: str
+    digest: str
+    trial: int
+    metrics: dict[str, float]
+    test_digest: str | None = None
+
+
+class Fatal(Model):
+    """An error that every trial would meet; the study ends with it."""
+
+    cause: str
+    message: str

@@ -1,0 +1,71 @@
+"""From a URI of ours to what fsspec needs: protocol, path, options. Pure; no file system is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where something is: `fsspec.filesystem(protocol, **options)` and the path in it."""
+
+    protocol: str
+    path: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def __truediv__(self, name: str) -> Location:
+        """The location of `name` below this one."""
+        return Location(self.protocol, f"{self.path.rstrip('/')}/{name}", self.options)
+
+
+def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
+    """Translate `file://`, `pvc://` and `s3://`.
+
+    Args:
+        uri: the place.
+        claims_root: folder below which claims are mounted.
+        credentials: the keys of the Secret that belongs to this place; empty = the process's own environment.
+
+    Raises:
+        ValueError: the scheme has no file system, or a path climbs out of its claim.
+    """
+    parts = urlsplit(uri)
+    match parts.scheme:
+        case "file":
+            return Location("file", unquote(parts.netloc + parts.path))
+        case "pvc":
+            root = (claims_root / parts.netloc).resolve()
+            path = (root / unquote(parts.path).lstrip("/")).resolve()
+            if not path.is_relative_to(root):
+                raise ValueError(f"{uri} leaves the claim {parts.netloc}")
+            return Location("file", str(path))
+        case "s3":
+            return Location("s3", f"{parts.netloc}{parts.path}", s3_options(credentials))
+        case _:
+            raise ValueError(f"{uri}: {parts.scheme}:// is not a place for files; known: file, pvc, s3")
+
+
+def s3_options(credentials: Mapping[str, str]) -> dict[str, object]:
+    """s3fs's arguments from AWS's usual names; those left out come from the environment, as with any AWS client."""
+    options: dict[str, object] = {}
+    for key, name in (
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "token"),
+        ("AWS_ENDPOINT_URL", "endpoint_url"),
+    ):
+        if credentials.get(key):
+            options[name] = credentials[key]
+    if credentials.get("AWS_REGION"):
+        options["client_kwargs"] = {"region_name": credentials["AWS_REGION"]}
+    return options
+
+
+def read_credentials(folder: Path) -> dict[str, str]:
+    """The files of a mounted Secret, name → text; empty when nothing is mounted."""
+    if not folder.is_dir():
+        return {}
+    return {file.name: file.read_text().strip() for file in sorted(folder.iterdir()) if file.is_file()}

@@ -1,0 +1,43 @@
+"""The prediction request and answer of the model server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_ITEMS = 512
+MAX_CHARACTERS = 100_000
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS)]
+
+
+class PredictRequest(BaseModel):
+    """`{"model_name", "task_type", "data"}`: one text, or a list of up to 512; the two names are optional checks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model_name: Annotated[str, StringConstraints(max_length=253)] | None = None
+    task_type: Annotated[str, StringConstraints(max_length=63)] | None = None
+    data: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+class TextPrediction(BaseModel):
+    """The winning label of one text, its probability, and the probability of every label."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+class PredictResponse(BaseModel):
+    """`predictions` in the order of `data`, always a list."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model_name: str
+    task_type: str
+    digest: str
+    predictions: list[TextPrediction]

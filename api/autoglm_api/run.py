@@ -1,0 +1,143 @@
+"""The run: a study's spec with every default filled in, frozen when it starts and stored beside its trials.
+
+Workers, export and report read this and never the live object, so neither an edit nor an upgrade changes a running study.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from .attempts import Limits
+from .base import Model, Scalar
+from .catalog import TASKS
+from .space import Parameter, check_point
+from .study import Constraint, Data, ModelSource, Objective, Pruner, Sampler, StudySpec
+
+# Fields that may be edited while a study runs; everything else is fixed by the fingerprint.
+EDITABLE = frozenset({"suspend", "budget", "promotion", "ttlSecondsAfterFinished", "deletionPolicy"})
+EDITABLE_TRIALS = frozenset({"max", "parallel", "maxFailed"})
+EDITABLE_TRAINER = frozenset({"resources"})
+
+
+class Run(Model):
+    """One study's frozen instructions.
+
+    `artifacts_uri` is the run's own prefix (`<artifacts>/<namespace>/<study uid>`), without a trailing slash.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    task: str
+    model: ModelSource
+    data: Data
+    objective: Objective
+    constraints: tuple[Constraint, ...] = ()
+    parameters: tuple[Parameter, ...]
+    enqueue: tuple[dict[str, Scalar], ...] = ()
+    sampler: Sampler
+    pruner: Pruner
+    per_pod: int = 0
+    timeout_seconds: int | None = None
+    checkpoint_every_seconds: int = 300
+    grace_seconds: int = 60
+    artifacts_uri: str
+    image: str | None = None
+    fingerprint: str
+
+
+def freeze(
+    spec: StudySpec, *, namespace: str, name: str, uid: str, artifacts_uri: str, image: str | None = None
+) -> Run:
+    """Fill in everything the user left out: the task's space, its good defaults, the start-up trials.
+
+    Args:
+        spec: a valid spec.
+        namespace: the study's namespace (locally `default`).
+        name: the study's name.
+        uid: the study's UID; it seeds nothing and only names things.
+        artifacts_uri: the prefix for artifacts, before `/<namespace>/<uid>` is appended.
+        image: the trainer image that will be used.
+
+    Raises:
+        ValueError: the task or a metric is unknown, or an enqueued point is outside the task's space.
+    """
+    check_task(spec)
+    task = TASKS[spec.task]
+    parameters = spec.parameters or task.parameters
+    for index, point in enumerate(spec.enqueue):
+        check_point(parameters, point, where=f"enqueue[{index}]")
+    enqueue = (*spec.enqueue, *(point for point in task.good_points(parameters) if point not in spec.enqueue))
+    return Run(
+        namespace=namespace,
+        name=name,
+        uid=uid,
+        task=spec.task,
+        model=spec.model,
+        data=spec.data,
+        objective=spec.objective,
+        constraints=spec.constraints,
+        parameters=parameters,
+        enqueue=enqueue[: spec.trials.max],
+        sampler=spec.sampler.model_copy(update={"startup_trials": startup_trials(spec, len(enqueue))}),
+        pruner=spec.pruner,
+        per_pod=spec.trials.per_pod,
+        timeout_seconds=spec.trials.timeout_seconds,
+        checkpoint_every_seconds=spec.trainer.checkpoint_every_seconds,
+        grace_seconds=spec.trainer.termination_grace_period_seconds,
+        artifacts_uri=f"{artifacts_uri.rstrip('/')}/{namespace}/{uid}",
+        image=image,
+        fingerprint=fingerprint(spec),
+    )
+
+
+def check_task(spec: StudySpec) -> None:
+    """Refuse an unknown task, and metrics or methods that the task does not have.
+
+    Raises:
+        ValueError: naming the field, its value and what is known.
+    """
+    task = TASKS.get(spec.task)
+    if task is None:
+        raise ValueError(f"task: unknown task {spec.task!r}; known: {', '.join(sorted(TASKS))}")
+    named = [("objectives[0].metric", spec.objective.metric)]
+    named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]
+    for field, metric in named:
+        if metric not in task.metrics:
+            raise ValueError(f"{field}: {spec.task} has no metric {metric!r}; known: {', '.join(sorted(task.metrics))}")
+    task.check_space(spec.parameters)
+
+
+def startup_trials(spec: StudySpec, enqueued: int) -> int:
+    """How many trials are drawn at random before TPE models anything: a fifth of the budget, 2 to 10, less what is enqueued.
+
+    Optuna's fixed 10 makes a study of 12 trials a random search.
+    """
+    if spec.sampler.startup_trials is not None:
+        return spec.sampler.startup_trials
+    return max(2, min(10, spec.trials.max // 5 + 1), min(enqueued, spec.trials.max // 2))
+
+
+def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
+    """The editable limits as workers read them."""
+    return Limits(
+        max=spec.trials.max,
+        max_failed=spec.trials.max_failed,
+        retries=spec.trials.retries,
+        deadline=spec.budget.deadline,
+        goal=spec.objective.goal,
+        stop=stop,
+        generation=generation,
+    )
+
+
+def fingerprint(spec: StudySpec) -> str:
+    """Hash of everything that must not change while the study runs."""
+    fixed = {key: value for key, value in spec.to_json_dict().items() if key not in EDITABLE}
+    for key, editable in (("trials", EDITABLE_TRIALS), ("trainer", EDITABLE_TRAINER)):
+        part = fixed.get(key)
+        if isinstance(part, Mapping):
+            fixed[key] = {name: value for name, value in part.items() if name not in editable}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

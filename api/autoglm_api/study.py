@@ -1,0 +1,179 @@
+"""`AutoGLMStudy`: the finite search for the best model. The CRD in `crds/` is the same thing as a schema."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from .base import Identifier, Model, Name, Number, Scalar
+from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
+from .space import Parameter, check_parameters, check_point
+
+GROUP = "autoglm.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+class ModelSource(Model):
+    """The base model: a folder, a Python package that carries weights, or a hub repository at a revision."""
+
+    source: SourceUri
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=128)] | None = None
+    secret_ref: SecretRef | None = None
+
+
+class Split(Model):
+    """Rows that are read from one place."""
+
+    source: SourceUri
+
+
+class Validation(Model):
+    """Validation rows: a source of their own, or a stratified fraction held out of the training rows."""
+
+    source: SourceUri | None = None
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Validation:
+        if (self.source is None) == (self.fraction is None):
+            raise ValueError("give exactly one of source and fraction")
+        return self
+
+
+class Columns(Model):
+    """Which columns of the data mean what."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "text"
+    label: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "label"
+
+
+class Data(Model):
+    """Where the rows are. Validation left out = a fifth of the training rows."""
+
+    train: Split
+    validation: Validation = Validation(fraction=0.2)
+    test: Split | None = None
+    columns: Columns = Columns()
+    secret_ref: SecretRef | None = None
+
+
+class Objective(Model):
+    """The metric to optimise; with `goal` the study ends as soon as a feasible trial reaches it."""
+
+    metric: Identifier
+    direction: Literal["Maximize", "Minimize"]
+    goal: Number | None = None
+
+
+class Constraint(Model):
+    """A trial that breaks this is infeasible: it can teach the sampler, but never be best."""
+
+    metric: Identifier
+    operator: Literal["LessOrEqual", "GreaterOrEqual"]
+    value: Number
+
+    def violation(self, measured: float) -> float:
+        """How far `measured` is on the wrong side, in its unit; ≤ 0 = satisfied, as in Optuna."""
+        return measured - self.value if self.operator == "LessOrEqual" else self.value - measured
+
+
+class Sampler(Model):
+    """How new points are chosen. `startupTrials` left out = sized to the budget."""
+
+    type: Literal["TPE", "Random"] = "TPE"
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    startup_trials: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+
+class Pruner(Model):
+    """How hopeless trials are ended early, by the values reported at each step."""
+
+    type: Literal["Median", "SuccessiveHalving", "None"] = "Median"
+    startup_trials: Annotated[int, Field(ge=0, le=10_000)] = 5
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class Trials(Model):
+    """How many trials, how many at once, when to give up. `perPod: 0` = a pod works until none is left."""
+
+    max: Annotated[int, Field(ge=1, le=100_000)] = 20
+    parallel: Annotated[int, Field(ge=1, le=1_000)] = 1
+    max_failed: Annotated[int, Field(ge=0, le=100_000)] = 5
+    timeout_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    per_pod: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+
+class Budget(Model):
+    """When the study must end, whatever has been found by then."""
+
+    deadline: datetime | None = None
+
+
+class Trainer(Model):
+    """The worker pods."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    resources: Resources = Resources()
+    service_account_name: Name | None = None
+    termination_grace_period_seconds: Annotated[int, Field(ge=15, le=3_600)] = 60
+    checkpoint_every_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    pod: PodOptions = PodOptions()
+
+
+class Artifacts(Model):
+    """Where models, checkpoints and reports are written; `/<namespace>/<study uid>` is appended."""
+
+    uri: ArtifactUri
+    secret_ref: SecretRef | None = None
+
+
+class Storage(Model):
+    """A PostgreSQL of your own instead of the namespace's database; the key holds the URL."""
+
+    secret_ref: SecretKeyRef
+
+
+class Promotion(Model):
+    """Whether endpoints may take this study's model."""
+
+    policy: Literal["Never", "OnComplete"] = "OnComplete"
+
+
+class StudySpec(Model):
+    """What the user writes under `spec`."""
+
+    suspend: bool = False
+    task: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)]
+    model: ModelSource
+    data: Data
+    objectives: tuple[Objective, ...] = Field(min_length=1, max_length=1)
+    constraints: tuple[Constraint, ...] = Field(default=(), max_length=8)
+    parameters: tuple[Parameter, ...] = Field(default=(), max_length=64)
+    enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), max_length=64)
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    trials: Trials = Trials()
+    budget: Budget = Budget()
+    trainer: Trainer = Trainer()
+    artifacts: Artifacts | None = None
+    storage: Storage | None = None
+    promotion: Promotion = Promotion()
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 3_600
+
+    @property
+    def objective(self) -> Objective:
+        """The one objective."""
+        return self.objectives[0]
+
+    @model_validator(mode="after")
+    def _space_is_sound(self) -> StudySpec:
+        check_parameters(self.parameters)
+        if self.parameters:
+            for index, point in enumerate(self.enqueue):
+                check_point(self.parameters, point, where=f"enqueue[{index}]")
+        return self

@@ -1,0 +1,1 @@
+"""The operator: watches studies and endpoints, plans, and applies."""

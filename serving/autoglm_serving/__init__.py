@@ -1,0 +1,1 @@
+"""The model server: ONNX Runtime behind HTTP, without torch."""

@@ -1,0 +1,1 @@
+"""The trainer: claims trials, trains, exports the best model and reports."""

@@ -1,0 +1,140 @@
+"""What the worker asks of a task, and what a task may ask of the worker. Everything else is either side's own affair.
+
+A task is loaded once per process; base model, tokenizer, tokens and frozen features stay in memory between
+trials. Then, for each trial: `fit` (reports, checkpoints, may be stopped) → `evaluate` → `save`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from autoglm_api.base import Scalar
+from autoglm_api.locations import Location
+from autoglm_api.manifest import DataDigests
+from autoglm_api.run import Run
+
+SplitName = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a task finds its inputs, with the credentials that belong to each.
+
+    Attributes:
+        data: URI → location, for `s3://`, `file://` and `pvc://` sources of rows.
+        model: the same for the base model's folder.
+        model_credentials: keys of the model's Secret (`HF_TOKEN`).
+        scratch: a writable folder for downloads.
+    """
+
+    data: Callable[[str], Location]
+    model: Callable[[str], Location]
+    model_credentials: Mapping[str, str]
+    scratch: Path
+
+
+class TrialControl(Protocol):
+    """The worker's side of one attempt, handed to `fit`."""
+
+    @property
+    def seed(self) -> int:
+        """Seeds everything random in this attempt; equal for all attempts of one logical trial."""
+
+    @property
+    def resume_from(self) -> Path | None:
+        """A folder that an earlier attempt's `write` filled, or None for a fresh start."""
+
+    def report(self, step: int, value: float) -> None:
+        """Report the objective metric on validation rows after `step` (counted from 1, increasing).
+
+        Raises:
+            TrialPruned: the pruner has given this trial up.
+            Interrupted: a deadline, timeout, SIGTERM or lost lease ends the attempt; let it pass through.
+        """
+
+    def heartbeat(self) -> None:
+        """Call at least once per optimiser step; cheap. Raises `Interrupted` like `report`."""
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Offer a checkpoint after `step`; `write` is called with an empty folder only if one is due."""
+
+
+class FittedModel(Protocol):
+    """A trained model, still in memory."""
+
+    def evaluate(self, split: SplitName) -> Mapping[str, float]:
+        """All metrics of the task on `split`; values may be NaN, never missing.
+
+        Raises:
+            DataError: there is no such split.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write the weights (safetensors and JSON only), enough for `LoadedTask.restore`."""
+
+    def export(self, folder: Path) -> ExportDescription:
+        """Write ONNX and tokenizer files for the server; checked against this model's own predictions.
+
+        Raises:
+            ExportError: the exported graph answers differently.
+        """
+
+    def predict(self, split: SplitName) -> Predictions:
+        """What this model says of each row of `split`, for the report."""
+
+
+@dataclass(frozen=True)
+class ExportDescription:
+    """What the manifest must say of the exported files beyond their digests."""
+
+    labels: tuple[str, ...]
+    max_length: int
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Row by row: the true label's index, the probabilities (labels,) in order, and the text."""
+
+    labels: tuple[str, ...]
+    truth: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    texts: tuple[str, ...]
+
+
+class LoadedTask(Protocol):
+    """A task with model and data in memory."""
+
+    @property
+    def digests(self) -> DataDigests:
+        """Digests of the rows as read."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the study named test rows."""
+
+    def fit(self, parameters: Mapping[str, Scalar], control: TrialControl) -> FittedModel:
+        """Train at one point of the space; parameters left out take the task's defaults."""
+
+    def restore(self, parameters: Mapping[str, Scalar], folder: Path) -> FittedModel:
+        """The model that `save` wrote to `folder`, answering exactly as it did."""
+
+    def baseline(self, split: SplitName) -> Predictions:
+        """The plain baseline (TF-IDF and logistic regression for text), fitted on the training rows."""
+
+
+class Task(Protocol):
+    """One kind of problem. Registered by name in `tasks/__init__.py`."""
+
+    name: str
+
+    def load(self, run: Run, places: Places) -> LoadedTask:
+        """Read and check model and data; everything that can be refused is refused here.
+
+        Raises:
+            SpecError: the model cannot be used (no weights, pickled weights, unknown architecture, offline hub).
+            DataError: the rows cannot be used (missing, empty, wrongly encoded, one class, label only in test).
+        """

@@ -1,0 +1,49 @@
+"""Every error that a person may see from the trainer, with its cause.
+
+TrainerError
+├── SpecError      the study asks for what cannot be done; every trial would fail alike (exit 64)
+├── DataError      the rows cannot be used; every trial would fail alike (exit 65)
+├── ExportError    the exported model does not answer as the trained one
+├── Infeasible     this point cannot be trained here (out of memory twice); the search goes on
+└── Interrupted    the attempt was ended from outside: released, timed out, stopped, lease lost
+"""
+
+from __future__ import annotations
+
+from autoglm_api.exits import Cause
+
+
+class TrainerError(Exception):
+    """Root; the message is a sentence for the user."""
+
+    cause = Cause.TASK_ERROR
+
+
+class SpecError(TrainerError):
+    """The study asks for what cannot be done."""
+
+    cause = Cause.SPEC
+
+
+class DataError(TrainerError):
+    """The rows cannot be used."""
+
+    cause = Cause.DATA
+
+
+class ExportError(TrainerError):
+    """The exported model does not answer as the trained one."""
+
+
+class Infeasible(TrainerError):  # noqa: N818 - a verdict about the point, not a fault
+    """This point cannot be trained here."""
+
+    cause = Cause.INFEASIBLE
+
+
+class Interrupted(TrainerError):  # noqa: N818 - an outside event, not a fault
+    """The attempt was ended from outside."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
