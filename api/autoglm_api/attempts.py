@@ -1,4 +1,4 @@
-"""What stands in Optuna's user attributes: the names, and the models of their values. Workers and operator meet only here."""
+"""What stands in Optuna's user attributes: names, and models of their values. Workers and operator meet only here."""
 
 from __future__ import annotations
 

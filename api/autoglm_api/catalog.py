@@ -1,4 +1,4 @@
-"""The tasks as declarations: metrics, columns, default space and good first points. Checked at the door, without torch."""
+"""The tasks as declarations: metrics, default space, good first points. Checked at the door, without torch."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ class TaskDeclaration:
         """
         for parameter in parameters:
             if parameter.name not in self.knobs:
-                raise ValueError(
-                    f"parameters: {self.name} has no parameter {parameter.name!r}; known: {', '.join(sorted(self.knobs))}"
-                )
+                known_names = ", ".join(sorted(self.knobs))
+                raise ValueError(f"parameters: {self.name} has no parameter {parameter.name!r}; known: {known_names}")
             domain = parameter.domain
             known = self.choices.get(parameter.name)
             if known is not None:

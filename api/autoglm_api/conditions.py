@@ -1,4 +1,4 @@
-"""Conditions and their reasons. A table in the docs turns each state into kstatus and Argo CD health; tests hold both to it."""
+"""Conditions and their reasons. A table in the docs turns each state into kstatus and Argo CD health."""
 
 from __future__ import annotations
 
@@ -112,7 +112,10 @@ def condition(
 
 
 def merge_conditions(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:
-    """`new`, each with the old transition time where `status` did not change; False ones of the passing types are left out."""
+    """`new`, with the old transition time where `status` did not change.
+
+    Passing types (all but Ready, StorageReady, Complete) are left out while they are not True.
+    """
     before = {known.type: known for known in old}
     merged = []
     for fresh in new:

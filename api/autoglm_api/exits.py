@@ -1,4 +1,4 @@
-"""How workers end and why attempts end: one table of exit codes and one of causes, read by operator and trainer alike."""
+"""How workers end and why attempts end: a table of exit codes and one of causes, for operator and trainer alike."""
 
 from __future__ import annotations
 

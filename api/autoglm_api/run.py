@@ -1,6 +1,7 @@
 """The run: a study's spec with every default filled in, frozen when it starts and stored beside its trials.
 
-Workers, export and report read this and never the live object, so neither an edit nor an upgrade changes a running study.
+Workers, export and report read this and never the live object: neither an edit nor an upgrade changes a
+running study.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def check_task(spec: StudySpec) -> None:
 
 
 def startup_trials(spec: StudySpec, enqueued: int) -> int:
-    """How many trials are drawn at random before TPE models anything: a fifth of the budget, 2 to 10, less what is enqueued.
+    """How many trials come before TPE models anything: about a fifth of the budget, at least 2, at most 10.
 
     Optuna's fixed 10 makes a study of 12 trials a random search.
     """

@@ -125,7 +125,7 @@ class Parameter(Model):
 
 
 def same(left: Scalar, right: Scalar) -> bool:
-    """Equality that keeps `1`, `1.0`-as-choice, `True` and `"1"` apart from each other only where types differ in kind."""
+    """Equality in which `True` is not `1`; numbers compare by value, since JSON does not keep `1` and `1.0` apart."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     return left == right
@@ -159,7 +159,8 @@ def check_parameters(parameters: Sequence[Parameter]) -> None:
         if parent is None:
             known = ", ".join(sorted(by_name))
             raise ValueError(
-                f"parameters: {parameter.name}.when names the unknown parameter {parameter.when.parameter}; known: {known}"
+                f"parameters: {parameter.name}.when names the unknown parameter {parameter.when.parameter};"
+                f" known: {known}"
             )
         for value in parameter.when.in_:
             if not parent.contains(value):
