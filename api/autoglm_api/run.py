@@ -135,8 +135,12 @@ def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
 
 
 def fingerprint(spec: StudySpec) -> str:
-    """Hash of everything that must not change while the study runs."""
-    fixed = {key: value for key, value in spec.to_json_dict().items() if key not in EDITABLE}
+    """Hash of everything that must not change while the study runs.
+
+    Defaults count as left out, so a newer release with one more field still knows its running studies.
+    """
+    written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    fixed = {key: value for key, value in written.items() if key not in EDITABLE}
     for key, editable in (("trials", EDITABLE_TRIALS), ("trainer", EDITABLE_TRAINER)):
         part = fixed.get(key)
         if isinstance(part, Mapping):
