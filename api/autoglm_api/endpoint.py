@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from .base import Model, Name
-from .parts import ArtifactUri, PodOptions, Resources
+from .parts import ArtifactUri, LabelMap, PodOptions, Resources
 from .study import Artifacts, Constraint
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -16,7 +16,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 class LabelSelector(Model):
     """Studies in the endpoint's namespace with all of these labels."""
 
-    match_labels: dict[str, str] = Field(min_length=1, max_length=16)
+    match_labels: LabelMap = Field(min_length=1, max_length=16)
 
 
 class PinnedModel(Model):

@@ -21,6 +21,10 @@ Quantity = (
     | Annotated[str, StringConstraints(pattern=r"^[0-9.]+([eE][+-]?[0-9]+|[numkKMGTPE]i?)?$", max_length=32)]
 )
 
+# Values of labels, and of annotations; Kubernetes allows longer annotations, nobody needs them on a pod.
+LabelMap = dict[str, Annotated[str, StringConstraints(max_length=63)]]
+AnnotationMap = dict[str, Annotated[str, StringConstraints(max_length=4096)]]
+
 
 class SecretRef(Model):
     """A Secret in the same namespace; every key becomes one credential of the source it stands beside."""
@@ -55,13 +59,34 @@ class EnvVar(Model):
         return self
 
 
+class EmptyDir(Model):
+    """An empty folder that lives as long as the pod."""
+
+    medium: Literal["", "Memory"] | None = None
+    size_limit: Quantity | None = None
+
+
+class ClaimVolume(Model):
+    """A persistent volume claim in the same namespace."""
+
+    claim_name: Name
+    read_only: bool = False
+
+
+class ConfigMapVolume(Model):
+    """A ConfigMap in the same namespace; every key becomes a file."""
+
+    name: Name
+    optional: bool = False
+
+
 class Volume(Model):
     """A volume of one of three kinds; exactly one must be given."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-    empty_dir: dict[str, str] | None = None
-    persistent_volume_claim: dict[str, str | bool] | None = None
-    config_map: dict[str, str] | None = None
+    empty_dir: EmptyDir | None = None
+    persistent_volume_claim: ClaimVolume | None = None
+    config_map: ConfigMapVolume | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Volume:
@@ -97,7 +122,7 @@ class Toleration(Model):
 class PodOptions(Model):
     """The part of a pod that a user may choose; security context, command and token mounting are ours."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=32)
+    node_selector: LabelMap = Field(default_factory=dict, max_length=32)
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32)
     affinity: dict[str, object] | None = None
     topology_spread_constraints: tuple[dict[str, object], ...] = Field(default=(), max_length=8)
@@ -105,7 +130,7 @@ class PodOptions(Model):
     runtime_class_name: Name | None = None
     image_pull_secrets: tuple[SecretRef, ...] = Field(default=(), max_length=8)
     env: tuple[EnvVar, ...] = Field(default=(), max_length=64)
-    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=32)
+    labels: LabelMap = Field(default_factory=dict, max_length=32)
+    annotations: AnnotationMap = Field(default_factory=dict, max_length=32)
     volumes: tuple[Volume, ...] = Field(default=(), max_length=16)
     volume_mounts: tuple[VolumeMount, ...] = Field(default=(), max_length=16)
