@@ -65,6 +65,14 @@ class TaskDeclaration:
                     )
             elif isinstance(domain, Choices) and any(isinstance(value, bool | str) for value in domain.choices):
                 raise ValueError(f"parameters: {parameter.name} takes numbers, got {list(domain.choices)}")
+            elif self.knobs[parameter.name] is int and not _is_whole(domain):
+                raise ValueError(f"parameters: {parameter.name} takes whole numbers; use int instead of float")
+
+
+def _is_whole(domain: FloatRange | IntRange | Choices) -> bool:
+    if isinstance(domain, Choices):
+        return all(isinstance(value, int) for value in domain.choices)
+    return isinstance(domain, IntRange)
 
 
 METHODS = ("head", "lora", "full")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Lo
         case "file":
             return Location("file", unquote(parts.netloc + parts.path))
         case "pvc":
+            if not re.fullmatch(CLAIM, parts.netloc):
+                raise ValueError(f"{uri} does not name a claim; write pvc://<claim>/<path>")
             root = (claims_root / parts.netloc).resolve()
             path = (root / unquote(parts.path).lstrip("/")).resolve()
             if not path.is_relative_to(root):

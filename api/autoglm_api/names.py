@@ -50,8 +50,15 @@ def bounded(name: str, limit: int) -> str:
     return f"{name[: limit - 7].rstrip('-.')}-{digest}"
 
 
+def _label(name: str) -> str:
+    """`name` as the start of a DNS label: ≤ 40 characters, no dots; `a.b` and `a-b` stay different."""
+    if "." not in name:
+        return bounded(name, 40)
+    return f"{name.replace('.', '-')[:33].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
 def _stem(name: str, uid: str) -> str:
-    return f"{bounded(name.replace('.', '-'), 40)}-{uid[:5]}"
+    return f"{_label(name)}-{uid[:5]}"
 
 
 def worker_job_name(study: str, uid: str, slot: int, number: int) -> str:
@@ -67,7 +74,7 @@ def study_job_name(study: str, uid: str, component: str) -> str:
 def endpoint_object_name(endpoint: str, digest: str, component: str = "") -> str:
     """`<endpoint>-<digest 8>[-component]`; `digest` with or without its `sha256:`."""
     suffix = f"-{component}" if component else ""
-    return f"{bounded(endpoint.replace('.', '-'), 40)}-{digest.removeprefix('sha256:')[:8]}{suffix}"
+    return f"{_label(endpoint)}-{digest.removeprefix('sha256:')[:8]}{suffix}"
 
 
 def optuna_study_name(namespace: str, name: str, uid: str) -> str:
@@ -77,9 +84,8 @@ def optuna_study_name(namespace: str, name: str, uid: str) -> str:
 
 def database_name(namespace: str) -> str:
     """A namespace's database and role in PostgreSQL (identifiers end at 63 bytes)."""
-    return (
-        bounded(f"autoglm_{namespace}".replace("-", "_"), 40) + "_" + hashlib.sha256(namespace.encode()).hexdigest()[:8]
-    )
+    stem = bounded(f"autoglm_{namespace}", 40).replace("-", "_")
+    return f"{stem}_{hashlib.sha256(namespace.encode()).hexdigest()[:8]}"
 
 
 def label_value(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 
 from .attempts import Limits
 from .base import Model, Scalar
@@ -142,7 +141,7 @@ def fingerprint(spec: StudySpec) -> str:
     written = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     fixed = {key: value for key, value in written.items() if key not in EDITABLE}
     for key, editable in (("trials", EDITABLE_TRIALS), ("trainer", EDITABLE_TRAINER)):
-        part = fixed.get(key)
-        if isinstance(part, Mapping):
-            fixed[key] = {name: value for name, value in part.items() if name not in editable}
+        part = {name: value for name, value in fixed.pop(key, {}).items() if name not in editable}
+        if part:
+            fixed[key] = part
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

