@@ -6,7 +6,7 @@ import hashlib
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from .base import Model, Scalar
 
@@ -17,9 +17,16 @@ FORMAT = 1
 class ModelFile(Model):
     """One file of the model, relative to the manifest; never absolute, never upwards."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^(?!/)(?!.*\.\.)[A-Za-z0-9._/-]+$", max_length=512)]
+    path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=512)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(ge=0)]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_below(cls, path: str) -> str:
+        if {".", ".."} & set(path.split("/")):
+            raise ValueError(f"a file's path must stay below the manifest, got {path!r}")
+        return path
 
 
 class Provenance(Model):
