@@ -1,0 +1,52 @@
+"""`autoglm`, also `kubectl autoglm`: one file a command; this one only gathers them and prints what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from .errors import CliError
+from .plan import plan
+from .validate import validate
+
+app = typer.Typer(
+    name="autoglm",
+    help="Automated optimisation of language models: one study in, the best model served.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(validate)
+app.command()(plan)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoglm {version('open-autoglm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The console script: runs one command; a `CliError` becomes its sentence and exit code, never a traceback."""
+    try:
+        app()
+    except CliError as error:
+        typer.echo(f"autoglm: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`autoglm plan`: what a study would do and create. Says only what is known: no times, no prices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autoglm_api.endpoint import EndpointSpec
+from autoglm_api.names import (
+    ARTIFACTS_CLAIM,
+    STORAGE_SECRET,
+    Component,
+    database_name,
+    study_job_name,
+    worker_job_name,
+)
+from autoglm_api.run import Run, freeze
+from autoglm_api.space import Parameter, describe, space_size
+from autoglm_api.study import StudySpec
+
+from .checks import Checked
+from .errors import CliError
+from .sources import resolve
+from .validate import examine
+
+UID = "<uid>"
+INSTALLATION = "<installation's artifacts>"
+Section = tuple[str, list[tuple[str, str]]]
+
+
+def plan(file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file; - reads standard input.")]) -> None:
+    """Show what a study would try, and what it would create in a cluster."""
+    console = Console(highlight=False, soft_wrap=True)
+    for checked in documents_of(file):
+        for title, rows in _sections(checked, Path(file)):
+            console.print(Text(title, style="bold"))
+            table = Table.grid(padding=(0, 3, 0, 2))
+            table.add_column(style="dim", no_wrap=True)
+            table.add_column(overflow="fold")
+            for name, value in rows:
+                table.add_row(Text(name), Text(value))
+            console.print(table)
+            console.print()
+
+
+def documents_of(file: str) -> list[Checked]:
+    """The valid documents of ours in a file.
+
+    Raises:
+        CliError: with every problem, one a line.
+    """
+    verdict = examine(file)
+    if not verdict.valid:
+        told = [finding.sentence for finding in verdict.findings if not finding.warning]
+        error = CliError("\n  ".join([f"{verdict.file} is not valid", *told]))
+        error.exit_code = 2 if verdict.usage else 1
+        raise error
+    return [checked for checked in verdict.checked if checked.ours]
+
+
+def _sections(checked: Checked, file: Path) -> Iterator[Section]:
+    match checked.spec:
+        case StudySpec() as spec:
+            prefix = spec.artifacts.uri if spec.artifacts else INSTALLATION
+            run = freeze(spec, namespace=checked.namespace, name=checked.name, uid=UID, artifacts_uri=prefix)
+            yield f"Study {checked.namespace}/{checked.name}", list(_search(spec, run))
+            yield (
+                "Parameters",
+                [(parameter.name, _domain(run, index)) for index, parameter in enumerate(run.parameters)],
+            )
+            yield "Comes from", list(_sources(spec, file))
+            yield "Would be created in a cluster", list(_objects(checked, spec, run))
+        case EndpointSpec() as spec:
+            yield f"Endpoint {checked.namespace}/{checked.name}", list(_endpoint(checked, spec))
+        case None:
+            return
+
+
+def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
+    objective = run.objective
+    goal = f", ends early at {objective.goal:g}" if objective.goal is not None else ""
+    yield "task", run.task
+    yield "objective", f"{objective.direction} {objective.metric}{goal}"
+    for constraint in run.constraints:
+        sign = "≤" if constraint.operator == "LessOrEqual" else "≥"
+        yield "constraint", f"{constraint.metric} {sign} {constraint.value:g}"
+    size = space_size(run.parameters)
+    own = "" if spec.parameters else " (the task's own space)"
+    yield "space", f"{_count(size)} points, {len(run.parameters)} parameters{own}"
+    trials = f"at most {min(spec.trials.max, size):g}"
+    yield "trials", f"{trials} (the space has no more)" if size < spec.trials.max else trials
+    yield "first", f"{len(run.enqueue)} fixed points: {len(spec.enqueue)} of yours, the others the task's good defaults"
+    if run.sampler.type == "TPE":
+        yield "then", f"{run.sampler.startup_trials} start-up trials count before TPE learns, seed {run.sampler.seed}"
+    else:
+        yield "then", f"random points, seed {run.sampler.seed}"
+    yield "pruner", run.pruner.type
+    yield "workers", f"{spec.trials.parallel} at a time"
+    yield (
+        "gives up",
+        f"after {spec.trials.max_failed + 1} failed trials; a trial is retried up to {spec.trials.retries} times",
+    )
+    if spec.trials.timeout_seconds:
+        yield "timeout", f"{spec.trials.timeout_seconds} s a trial"
+    if spec.budget.deadline:
+        yield "deadline", spec.budget.deadline.isoformat()
+
+
+def _count(size: float) -> str:
+    return "infinitely many" if math.isinf(size) else f"{int(size):,}"
+
+
+def _domain(parameter: Parameter) -> str:
+    when = parameter.when
+    condition = f"   when {when.parameter} is {' or '.join(map(str, when.in_))}" if when else ""
+    return f"{describe(parameter)}{condition}"
+
+
+def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
+    credentials = f" (credentials: Secret {spec.model.secret_ref.name})" if spec.model.secret_ref else ""
+    revision = f" at {spec.model.revision}" if spec.model.revision else ""
+    yield "model", f"{spec.model.source}{revision}{credentials}{_presence(spec.model.source, file)}"
+    data = spec.data
+    secret = f" (credentials: Secret {data.secret_ref.name})" if data.secret_ref else ""
+    yield "train", f"{data.train.source}{secret}{_presence(data.train.source, file)}"
+    if data.validation.source:
+        yield "validation", f"{data.validation.source}{secret}{_presence(data.validation.source, file)}"
+    else:
+        yield "validation", f"{data.validation.fraction:.0%} of the training rows"
+    if data.test:
+        yield "test", f"{data.test.source}{secret}{_presence(data.test.source, file)}"
+    else:
+        yield "test", "none: the winner is not measured on fresh rows, and no endpoint can compare it"
+    yield "columns", f"text = {data.columns.text}, label = {data.columns.label}"
+
+
+def _presence(uri: str, file: Path) -> str:
+    if not uri.startswith("file://"):
+        return ""
+    path = resolve(uri, file.parent)
+    return "" if path.exists() else "   (not on this machine)"
+
+
+def _objects(checked: Checked, spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
+    first = worker_job_name(checked.name, UID, 0, 0)
+    last = worker_job_name(checked.name, UID, spec.trials.parallel - 1, 0)
+    names = first if spec.trials.parallel == 1 else f"{first} … {last}"
+    limits = ", ".join(f"{name}: {value}" for name, value in spec.trainer.resources.limits.items())
+    yield "Jobs", f"{names}{f'   each with {limits}' if limits else ''}"
+    yield "Job", f"{study_job_name(checked.name, UID, Component.EXPORT)}   once, when the search is over"
+    if spec.storage:
+        yield "database", f"yours, by Secret {spec.storage.secret_ref.name}, key {spec.storage.secret_ref.key}"
+    else:
+        name = database_name(checked.namespace)
+        yield "database", f"{name}, of the namespace; Secret {STORAGE_SECRET} (both made with its first study)"
+    yield "artifacts", run.artifacts_uri
+    if not spec.artifacts:
+        yield "", f"default: the installation's own; for trying out a PersistentVolumeClaim {ARTIFACTS_CLAIM}"
+    kept = "are kept" if spec.deletion_policy == "Retain" else "go too"
+    yield "on deletion", f"Jobs go; trials and artifacts {kept} (deletionPolicy: {spec.deletion_policy})"
+
+
+def _endpoint(checked: Checked, spec: EndpointSpec) -> Iterator[tuple[str, str]]:
+    source = spec.source
+    if source.study:
+        yield "takes from", f"study {source.study}"
+    elif source.study_selector:
+        labels = ", ".join(f"{key}={value}" for key, value in source.study_selector.match_labels.items())
+        yield "takes from", f"studies with {labels} in namespace {checked.namespace}"
+    elif source.model:
+        yield "takes from", f"{source.model.uri} only, {source.model.digest[:19]}…"
+    yield "gate", f"better by at least {spec.gate.min_improvement:g} on the same test rows"
+    yield (
+        "creates",
+        f"Service {checked.name}, a Deployment a model digest with {spec.replicas} replicas, a copy Job each",
+    )
+    prefix = spec.artifacts.uri if spec.artifacts else INSTALLATION
+    yield "artifacts", f"{prefix.rstrip('/')}/{checked.namespace}/endpoints/{checked.name}/<digest>/"
