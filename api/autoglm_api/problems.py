@@ -57,7 +57,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean x?` when a known word is close, else the known words."""
     names = sorted(known)
     lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    longer = [name for name in lower if word and name.startswith(word.lower())]
+    near = longer[:1] or difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return f"; did you mean {lower[near[0]]}?" if near else f"; known: {', '.join(names)}"
 
 

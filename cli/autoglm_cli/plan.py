@@ -71,10 +71,7 @@ def _sections(checked: Checked, file: Path) -> Iterator[Section]:
             prefix = spec.artifacts.uri if spec.artifacts else INSTALLATION
             run = freeze(spec, namespace=checked.namespace, name=checked.name, uid=UID, artifacts_uri=prefix)
             yield f"Study {checked.namespace}/{checked.name}", list(_search(spec, run))
-            yield (
-                "Parameters",
-                [(parameter.name, _domain(run, index)) for index, parameter in enumerate(run.parameters)],
-            )
+            yield "Parameters", [(parameter.name, _domain(parameter)) for parameter in run.parameters]
             yield "Comes from", list(_sources(spec, file))
             yield "Would be created in a cluster", list(_objects(checked, spec, run))
         case EndpointSpec() as spec:
@@ -96,17 +93,19 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
     yield "space", f"{_count(size)} points, {len(run.parameters)} parameters{own}"
     trials = f"at most {min(spec.trials.max, size):g}"
     yield "trials", f"{trials} (the space has no more)" if size < spec.trials.max else trials
-    yield "first", f"{len(run.enqueue)} fixed points: {len(spec.enqueue)} of yours, the others the task's good defaults"
+    mine = min(len(spec.enqueue), len(run.enqueue))
+    yield (
+        "first",
+        f"{len(run.enqueue)} fixed points: {mine} of yours, {len(run.enqueue) - mine} good defaults of the task",
+    )
     if run.sampler.type == "TPE":
         yield "then", f"{run.sampler.startup_trials} start-up trials count before TPE learns, seed {run.sampler.seed}"
     else:
         yield "then", f"random points, seed {run.sampler.seed}"
     yield "pruner", run.pruner.type
     yield "workers", f"{spec.trials.parallel} at a time"
-    yield (
-        "gives up",
-        f"after {spec.trials.max_failed + 1} failed trials; a trial is retried up to {spec.trials.retries} times",
-    )
+    retries = f"a trial is retried up to {spec.trials.retries} times"
+    yield "gives up", f"when more than {spec.trials.max_failed} trials have failed; {retries}"
     if spec.trials.timeout_seconds:
         yield "timeout", f"{spec.trials.timeout_seconds} s a trial"
     if spec.budget.deadline:
@@ -160,9 +159,8 @@ def _objects(checked: Checked, spec: StudySpec, run: Run) -> Iterator[tuple[str,
     else:
         name = database_name(checked.namespace)
         yield "database", f"{name}, of the namespace; Secret {STORAGE_SECRET} (both made with its first study)"
-    yield "artifacts", run.artifacts_uri
-    if not spec.artifacts:
-        yield "", f"default: the installation's own; for trying out a PersistentVolumeClaim {ARTIFACTS_CLAIM}"
+    own = f"   (a try-out installation: claim {ARTIFACTS_CLAIM})"
+    yield "artifacts", f"{run.artifacts_uri}{'' if spec.artifacts else own}"
     kept = "are kept" if spec.deletion_policy == "Retain" else "go too"
     yield "on deletion", f"Jobs go; trials and artifacts {kept} (deletionPolicy: {spec.deletion_policy})"
 
@@ -177,9 +175,6 @@ def _endpoint(checked: Checked, spec: EndpointSpec) -> Iterator[tuple[str, str]]
     elif source.model:
         yield "takes from", f"{source.model.uri} only, {source.model.digest[:19]}…"
     yield "gate", f"better by at least {spec.gate.min_improvement:g} on the same test rows"
-    yield (
-        "creates",
-        f"Service {checked.name}, a Deployment a model digest with {spec.replicas} replicas, a copy Job each",
-    )
+    yield "creates", f"Service {checked.name}; for each model a copy Job and a Deployment of {spec.replicas} replicas"
     prefix = spec.artifacts.uri if spec.artifacts else INSTALLATION
     yield "artifacts", f"{prefix.rstrip('/')}/{checked.namespace}/endpoints/{checked.name}/<digest>/"
