@@ -1,0 +1,90 @@
+"""Claiming one trial: never more than `max`, none lost, whatever is killed between two of the steps.
+
+1. Nothing waiting and no budget left: nothing to do. 2. `ask`. 3. Write the owner; a refusal means that the claim was
+voided. 4. Look only at trials with lower numbers, which cannot grow in number any more: may this one train? 5. If not,
+void it and begin again. Parameters are suggested only after step 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autoglm_api.attempts import Limits, Owner, TrialAttribute
+from autoglm_api.conditions import Reason
+from autoglm_api.exits import MAX_FREE_ATTEMPTS
+from autoglm_api.run import Run
+
+from .attempts import attempt_of, set_attribute, void
+from .errors import LeaseLost
+from .ledger import end_reason, is_counted, logical_trials, retry_of
+from .limits import read_fatal, read_limits
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """There is no trial to claim. `reason` says why the study ends; None = others are still training."""
+
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial of our own, and all trials as they were when it was granted."""
+
+    trial: optuna.Trial
+    attempt: FrozenTrial
+    trials: Sequence[FrozenTrial]
+
+
+def claim(study: optuna.Study, run: Run, owner: Owner) -> Claim | Nothing:
+    """Take the next trial.
+
+    Args:
+        study: loaded, with the run's sampler and pruner.
+        run: the frozen run.
+        owner: who we are; never used by anybody else, now or later.
+
+    Raises:
+        LeaseLost: the claim was voided before we could sign it; this process must end.
+    """
+    while True:
+        limits = read_limits(study)
+        nothing = nothing_left(study, run, limits)
+        if nothing is not None:
+            return nothing
+        trial = study.ask()
+        set_attribute(study, trial, TrialAttribute.OWNER, owner.to_json_dict())
+        trials = study.get_trials(deepcopy=False)
+        attempt = next(known for known in trials if known.number == trial.number)
+        if TrialAttribute.VOID in attempt.user_attrs:
+            raise LeaseLost(f"trial {trial.number} was voided while it was being claimed")
+        if may_train(attempt, trials, limits):
+            return Claim(trial, attempt, trials)
+        void(study, attempt)
+
+
+def nothing_left(study: optuna.Study, run: Run, limits: Limits) -> Nothing | None:
+    """Step 1; None = there is something to claim."""
+    trials = study.get_trials(deepcopy=False)
+    reason = end_reason(trials, run, limits, datetime.now(UTC), read_fatal(study))
+    if limits.stop or reason is not None:
+        return Nothing(reason)
+    waiting = any(trial.last.state == TrialState.WAITING for trial in logical_trials(trials, limits))
+    budget = sum(map(is_counted, trials)) < limits.max
+    return None if waiting or budget else Nothing()
+
+
+def may_train(attempt: FrozenTrial, trials: Sequence[FrozenTrial], limits: Limits) -> bool:
+    """Step 4: whether this attempt is one of the `max` originals, or the first retry of its predecessor."""
+    earlier = [trial for trial in trials if trial.number < attempt.number]
+    predecessor = retry_of(attempt)
+    if predecessor is None:
+        return sum(map(is_counted, earlier)) < limits.max
+    if any(retry_of(trial) == predecessor for trial in earlier):
+        return False
+    return attempt_of(attempt) <= 1 + limits.retries + MAX_FREE_ATTEMPTS

@@ -1,0 +1,253 @@
+"""What the trials amount to: logical trials, counts, best, why a study ends, which retries are due. Pure.
+
+An attempt is one Optuna trial. The chain of an origin and its retries is one logical trial, and people see only those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from autoglm_api.attempts import Fatal, Limits, TrialAttribute
+from autoglm_api.base import Scalar
+from autoglm_api.conditions import Reason
+from autoglm_api.exits import MAX_FREE_ATTEMPTS, Cause
+from autoglm_api.run import Run
+from autoglm_api.space import is_active, space_size
+from autoglm_api.status import TrialCounts
+
+Phase = Literal["waiting", "running", "complete", "pruned", "infeasible", "failed"]
+Point = frozenset[tuple[str, bool, Scalar]]
+
+
+@dataclass(frozen=True)
+class LogicalTrial:
+    """One trial as people see it: the original and its retries, in order."""
+
+    attempts: tuple[FrozenTrial, ...]
+
+    @property
+    def last(self) -> FrozenTrial:
+        """The attempt that decides."""
+        return self.attempts[-1]
+
+    def phase(self, limits: Limits) -> Phase:
+        """Where the trial stands; a failure whose retry is due but not created yet is waiting."""
+        match self.last.state:
+            case TrialState.WAITING:
+                return "waiting"
+            case TrialState.RUNNING:
+                return "running"
+            case TrialState.COMPLETE:
+                return "complete"
+            case TrialState.PRUNED:
+                return "infeasible" if TrialAttribute.INFEASIBLE in self.last.user_attrs else "pruned"
+            case TrialState.FAIL:
+                return "waiting" if self.retry_due(limits) else "failed"
+
+    def retry_due(self, limits: Limits) -> bool:
+        """Whether the last attempt failed for a reason that allows another one."""
+        if self.last.state != TrialState.FAIL:
+            return False
+        last = cause_of(self.last)
+        if last is None or not last.retryable:
+            return False
+        alike = [cause for cause in map(cause_of, self.attempts) if cause is not None and cause.free == last.free]
+        return len(alike) <= (MAX_FREE_ATTEMPTS if last.free else limits.retries)
+
+
+def cause_of(trial: FrozenTrial) -> Cause | None:
+    """Why the attempt ended without a result; a FAIL without a word is a crash."""
+    written = trial.user_attrs.get(TrialAttribute.CAUSE)
+    if written is not None:
+        return Cause(written)
+    return Cause.CRASHED if trial.state == TrialState.FAIL else None
+
+
+def retry_of(trial: FrozenTrial) -> int | None:
+    """The number of the attempt that this one repeats; None for an original."""
+    number: int | None = trial.user_attrs.get(TrialAttribute.RETRY_OF)
+    return number
+
+
+def origin_of(trial: FrozenTrial) -> int:
+    """The number of the logical trial's first attempt."""
+    number: int = trial.user_attrs.get(TrialAttribute.ORIGIN, trial.number)
+    return number
+
+
+def is_ours(trial: FrozenTrial) -> bool:
+    """Whether the trial may appear in counts, best and report: neither void nor imported."""
+    return not (trial.user_attrs.get(TrialAttribute.VOID) or trial.user_attrs.get(TrialAttribute.IMPORTED))
+
+
+def is_counted(trial: FrozenTrial) -> bool:
+    """Whether the trial uses up one of `max`: neither retry, nor imported, nor void."""
+    return is_ours(trial) and retry_of(trial) is None
+
+
+def is_claimed(trial: FrozenTrial) -> bool:
+    """Whether anybody has trained, or may be training, this attempt."""
+    return trial.state.is_finished() or TrialAttribute.OWNER in trial.user_attrs
+
+
+def logical_trials(trials: Sequence[FrozenTrial], limits: Limits) -> list[LogicalTrial]:
+    """The logical trials in the order of their origins.
+
+    Originals beyond `max` that nobody has claimed are left out (a claim would void them), and so is the second of two
+    retries of one attempt.
+    """
+    chains: dict[int, list[FrozenTrial]] = {}
+    repeated: set[int] = set()
+    originals = 0
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if not is_ours(trial):
+            continue
+        again = retry_of(trial)
+        if again is None:
+            originals += 1
+            if originals <= limits.max or is_claimed(trial):
+                chains[trial.number] = [trial]
+        elif again not in repeated and origin_of(trial) in chains:
+            repeated.add(again)
+            chains[origin_of(trial)].append(trial)
+    return [LogicalTrial(tuple(attempts)) for attempts in chains.values()]
+
+
+def counts(trials: Sequence[FrozenTrial], limits: Limits) -> TrialCounts:
+    """Logical trials by state; `retried` counts the extra attempts."""
+    logical = logical_trials(trials, limits)
+    phases = [trial.phase(limits) for trial in logical]
+    return TrialCounts(
+        waiting=phases.count("waiting"),
+        running=phases.count("running"),
+        complete=phases.count("complete"),
+        pruned=phases.count("pruned"),
+        infeasible=phases.count("infeasible"),
+        failed=phases.count("failed"),
+        retried=sum(len(trial.attempts) - 1 for trial in logical),
+    )
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether the trial was trained and breaks no constraint."""
+    return all(violation <= 0 for violation in trial.constraints.values())
+
+
+def is_candidate(trial: FrozenTrial) -> bool:
+    """Whether the trial may be best: complete, finite, feasible, ours, and no copy of another one."""
+    return (
+        trial.state == TrialState.COMPLETE
+        and trial.value is not None
+        and math.isfinite(trial.value)
+        and is_ours(trial)
+        and TrialAttribute.DUPLICATE_OF not in trial.user_attrs
+        and is_feasible(trial)
+    )
+
+
+def top(trials: Sequence[FrozenTrial], run: Run, n: int = 10) -> list[FrozenTrial]:
+    """The `n` best candidates, best first; of equals, the older one."""
+    sign = -1.0 if run.objective.direction == "Maximize" else 1.0
+    return sorted(filter(is_candidate, trials), key=lambda trial: (sign * (trial.value or 0.0), trial.number))[:n]
+
+
+def best(trials: Sequence[FrozenTrial], run: Run) -> FrozenTrial | None:
+    """The best candidate; None while there is none."""
+    return next(iter(top(trials, run, 1)), None)
+
+
+def reaches(value: float, goal: float, run: Run) -> bool:
+    """Whether `value` is at least as good as `goal`."""
+    return value >= goal if run.objective.direction == "Maximize" else value <= goal
+
+
+def retries_due(trials: Sequence[FrozenTrial], limits: Limits) -> list[FrozenTrial]:
+    """Failed attempts whose retry should exist and does not; none once the study is being stopped."""
+    if limits.stop:
+        return []
+    return [trial.last for trial in logical_trials(trials, limits) if trial.retry_due(limits)]
+
+
+def end_reason(
+    trials: Sequence[FrozenTrial], run: Run, limits: Limits, now: datetime, fatal: Fatal | None = None
+) -> Reason | None:
+    """Why no trial should be started any more; None = go on. Trials may still be running.
+
+    Args:
+        trials: all of the study's.
+        run: the frozen run.
+        limits: the limits as they are now.
+        now: with a time zone.
+        fatal: `read_fatal(study)`.
+    """
+    if fatal is not None:
+        return Reason.DATA_ERROR if fatal.cause == Cause.DATA else Reason.SPEC_ERROR
+    leader = best(trials, run) if limits.goal is not None else None
+    if leader is not None and limits.goal is not None and reaches(leader.value or 0.0, limits.goal, run):
+        return Reason.GOAL_REACHED
+    if is_past(limits.deadline, now):
+        return Reason.DEADLINE
+    tally = counts(trials, limits)
+    if tally.failed > limits.max_failed:
+        return Reason.TOO_MANY_FAILED
+    if tally.finished >= limits.max and not tally.waiting and not tally.running:
+        return Reason.MAX_TRIALS
+    if is_space_tried(trials, run, tally):
+        return Reason.SPACE_EXHAUSTED
+    return None
+
+
+def is_past(deadline: datetime | None, now: datetime) -> bool:
+    """Whether the deadline has come; one written without a time zone means UTC."""
+    if deadline is None:
+        return False
+    return now >= (deadline if deadline.tzinfo else deadline.replace(tzinfo=UTC))
+
+
+def is_space_tried(trials: Sequence[FrozenTrial], run: Run, tally: TrialCounts) -> bool:
+    """Whether every point of a finite space has a result and nothing is under way."""
+    size = space_size(run.parameters)
+    if tally.waiting or tally.running or tally.finished < size:
+        return False
+    return len(tried_points(trials, run)) >= size
+
+
+def tried_points(trials: Sequence[FrozenTrial], run: Run) -> set[Point]:
+    """Every point at which an attempt of ours has ended; one that died before it had a whole point is left out."""
+    finished = (trial for trial in trials if trial.state.is_finished() and is_ours(trial))
+    return {as_point(trial.params) for trial in finished if is_whole(trial.params, run)}
+
+
+def is_whole(parameters: Mapping[str, Scalar], run: Run) -> bool:
+    """Whether every parameter that exists at this point has a value."""
+    return all(parameter.name in parameters for parameter in run.parameters if is_active(parameter, parameters))
+
+
+def as_point(parameters: Mapping[str, Scalar]) -> Point:
+    """A hashable form, in which `True` is not `1`."""
+    return frozenset((name, isinstance(value, bool), value) for name, value in parameters.items())
+
+
+def gpu_seconds(trials: Sequence[FrozenTrial]) -> tuple[float, float]:
+    """GPU-seconds held by all attempts, and the part of them in attempts without a result."""
+    used = wasted = 0.0
+    for trial in trials:
+        held = _seconds(trial) * float(trial.user_attrs.get(TrialAttribute.GPUS, 0))
+        used += held
+        wasted += held if trial.state == TrialState.FAIL else 0.0
+    return used, wasted
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    written = trial.user_attrs.get(TrialAttribute.SECONDS)
+    if written is not None:
+        return float(written)
+    if trial.datetime_start is None or trial.datetime_complete is None:
+        return 0.0
+    return (trial.datetime_complete - trial.datetime_start).total_seconds()
