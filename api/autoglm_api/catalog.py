@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ class TaskDeclaration:
         parameters: the default search space.
         knobs: every parameter name the task understands, with the type of its values.
         choices: for categorical knobs, all values that the task implements.
+        bounds: what a numeric knob can ever be, both ends included.
         points: good configurations, best first; tried before anything is sampled.
     """
 
@@ -29,6 +31,7 @@ class TaskDeclaration:
     parameters: tuple[Parameter, ...]
     knobs: Mapping[str, type[float | int | str]]
     choices: Mapping[str, tuple[Scalar, ...]]
+    bounds: Mapping[str, tuple[float, float]]
     points: tuple[Mapping[str, Scalar], ...]
 
     def good_points(self, parameters: Sequence[Parameter]) -> Iterator[dict[str, Scalar]]:
@@ -67,6 +70,16 @@ class TaskDeclaration:
                 raise ValueError(f"parameters: {parameter.name} takes numbers, got {list(domain.choices)}")
             elif self.knobs[parameter.name] is int and not _is_whole(domain):
                 raise ValueError(f"parameters: {parameter.name} takes whole numbers; use int instead of float")
+            else:
+                self._check_bounds(parameter)
+
+    def _check_bounds(self, parameter: Parameter) -> None:
+        low, high = self.bounds.get(parameter.name, (-math.inf, math.inf))
+        domain = parameter.domain
+        values = domain.choices if isinstance(domain, Choices) else (domain.min, domain.max)
+        for value in values:
+            if not low <= float(value) <= high:
+                raise ValueError(f"parameters: {parameter.name} must lie in [{low:g}, {high:g}], got {value!r}")
 
 
 def _is_whole(domain: FloatRange | IntRange | Choices) -> bool:
@@ -135,6 +148,21 @@ TEXT_CLASSIFICATION = TaskDeclaration(
         "max_length": int,
     },
     choices={"method": METHODS, "pooling": ("mean", "first", "last")},
+    bounds={
+        "learning_rate": (0, 1),
+        "head_learning_rate": (0, 1),
+        "epochs": (1, 1_000),
+        "batch_size": (1, 4_096),
+        "weight_decay": (0, 10),
+        "warmup_ratio": (0, 1),
+        "dropout": (0, 0.9),
+        "label_smoothing": (0, 0.9),
+        "lora_r": (1, 1_024),
+        "lora_alpha": (1, 4_096),
+        "lora_dropout": (0, 0.9),
+        "head_c": (1e-6, 1e6),
+        "max_length": (4, 131_072),
+    },
     points=(
         {"method": "head", "head_c": 10.0, "pooling": "mean", "max_length": 64},
         {
@@ -180,3 +208,14 @@ DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
 }
 
 TASKS: Mapping[str, TaskDeclaration] = {TEXT_CLASSIFICATION.name: TEXT_CLASSIFICATION}
+
+# Where one default would be wrong for another method.
+_METHOD_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Scalar]]] = {
+    "text-classification": {"full": {"learning_rate": 1e-4}},
+}
+
+
+def defaults(task: str, point: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """Every knob's value where `point` says nothing of it; some depend on the point's method."""
+    method = str(point.get("method", DEFAULTS[task]["method"]))
+    return {**DEFAULTS[task], **_METHOD_DEFAULTS[task].get(method, {}), "method": method}

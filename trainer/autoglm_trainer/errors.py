@@ -4,6 +4,7 @@ TrainerError
 ├── SpecError      the study asks for what cannot be done; every trial would fail alike (exit 64)
 ├── DataError      the rows cannot be used; every trial would fail alike (exit 65)
 ├── ExportError    the exported model does not answer as the trained one
+├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
 ├── Infeasible     this point cannot be trained here (out of memory twice); the search goes on
 └── Interrupted    the attempt was ended from outside: released, timed out, stopped, lease lost
 """
@@ -29,6 +30,10 @@ class DataError(TrainerError):
     """The rows cannot be used."""
 
     cause = Cause.DATA
+
+
+class SourceUnreachable(TrainerError):  # noqa: N818 - what is so, not what broke
+    """The place of data or model does not answer now."""
 
 
 class ExportError(TrainerError):

@@ -1,0 +1,32 @@
+"""The plain baseline of text classification: what any tuned model must beat to be worth its weight."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from .data import Dataset, Rows
+from .metrics import Floats
+
+# Texts with fewer spaces than this per character are of a script without word breaks.
+_SPACES = 0.05
+
+
+def fit_baseline(data: Dataset) -> Pipeline:
+    """TF-IDF of words and word pairs (of characters, where words are not spaced) and logistic regression."""
+    text = "".join(data.train.texts)
+    spaced = sum(character.isspace() for character in text) >= _SPACES * len(text)
+    vectorizer = (
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        if spaced
+        else TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    )
+    pipeline = make_pipeline(vectorizer, LogisticRegression(C=10.0, max_iter=1_000))
+    return pipeline.fit(list(data.train.texts), data.targets(data.train))
+
+
+def baseline_probabilities(pipeline: Pipeline, rows: Rows) -> Floats:
+    """Probabilities (rows, labels)."""
+    return np.asarray(pipeline.predict_proba(list(rows.texts)), dtype=np.float64)

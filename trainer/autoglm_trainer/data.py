@@ -1,0 +1,191 @@
+"""The rows of a study: read, checked and split. Every refusal names source, line, value and remedy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from autoglm_api.locations import Location
+from autoglm_api.manifest import DataDigests
+from autoglm_api.study import Columns, Data
+
+from .errors import DataError
+from .formats import read_cells
+from .sources import read_bytes
+
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled text and where it stands."""
+
+    text: str
+    label: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one source, in its order."""
+
+    source: str
+    rows: tuple[Row, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts, in order."""
+        return tuple(row.text for row in self.rows)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of texts and labels as read; CSV and JSON lines with the same rows have the same digest."""
+        state = hashlib.sha256()
+        for row in self.rows:
+            state.update(json.dumps([row.text, row.label], ensure_ascii=False).encode() + b"\n")
+        return f"sha256:{state.hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A study's rows. `labels` are sorted; a label's place in it is the model's output index."""
+
+    train: Rows
+    validation: Rows
+    test: Rows | None
+    labels: tuple[str, ...]
+
+    @property
+    def digests(self) -> DataDigests:
+        """Digests of the rows as read and split."""
+        return DataDigests(
+            train=self.train.digest,
+            validation=self.validation.digest,
+            test=self.test.digest if self.test else None,
+        )
+
+    @property
+    def overlap(self) -> int:
+        """How many test rows have a text that also stands in the training rows."""
+        known = set(self.train.texts)
+        return sum(text in known for text in self.test.texts) if self.test else 0
+
+    def targets(self, rows: Rows) -> list[int]:
+        """Label indices of `rows`, in order."""
+        index = {label: place for place, label in enumerate(self.labels)}
+        return [index[row.label] for row in rows.rows]
+
+
+def load_dataset(data: Data, locate: Callable[[str], Location], *, seed: int) -> Dataset:
+    """Read all sources, hold out validation rows if asked to, and check that they fit each other.
+
+    Args:
+        data: the study's `data`.
+        locate: URI → location.
+        seed: chooses the held-out rows.
+
+    Raises:
+        DataError: with the sentence for the user.
+    """
+    train = read_rows(data.train.source, locate, data.columns)
+    if data.validation.source is not None:
+        validation = read_rows(data.validation.source, locate, data.columns)
+    else:
+        assert data.validation.fraction is not None, "the spec holds exactly one of source and fraction"
+        train, validation = hold_out(train, data.validation.fraction, seed=seed)
+    test = read_rows(data.test.source, locate, data.columns) if data.test else None
+    labels = tuple(sorted({row.label for row in train.rows}))
+    if len(labels) == 1:
+        raise DataError(
+            f"{train.source}: all {len(train)} training rows have the label {labels[0]!r};"
+            " a classifier needs at least two labels"
+        )
+    for rows, split in ((validation, "validation"), (test, "test")):
+        if rows is not None:
+            _check_labels(rows, split, train.source, labels)
+    return Dataset(train=train, validation=validation, test=test, labels=labels)
+
+
+def read_rows(source: str, locate: Callable[[str], Location], columns: Columns) -> Rows:
+    """Read one source; texts and labels are kept exactly as written.
+
+    Raises:
+        DataError: it cannot be had, read, or holds no usable rows.
+    """
+    content = read_bytes(source, _locate(source, locate), DataError)
+    if not content.strip():
+        raise DataError(f"{source}: the file is empty; it needs rows with {columns.text!r} and {columns.label!r}")
+    rows = []
+    for line, (text, label) in read_cells(source, content, (columns.text, columns.label)):
+        for column, value in ((columns.text, text), (columns.label, label)):
+            if not value.strip():
+                raise DataError(f"{source}, line {line}: {column!r} is empty ({value!r}); fill it in or drop the row")
+        rows.append(Row(text, label, line))
+    if not rows:
+        raise DataError(f"{source}: no rows; it needs at least one with {columns.text!r} and {columns.label!r}")
+    return Rows(source, tuple(rows))
+
+
+def _locate(source: str, locate: Callable[[str], Location]) -> Location:
+    try:
+        return locate(source)
+    except ValueError as error:
+        raise DataError(f"data: {error}") from error
+
+
+def hold_out(rows: Rows, fraction: float, *, seed: int) -> tuple[Rows, Rows]:
+    """Split `rows` label by label into training and validation rows, each in the order of the source.
+
+    Rows with equal texts stay on one side, so nothing is validated on a text that was trained on. A label
+    with a single text stays in the training rows.
+
+    Raises:
+        DataError: nothing can be held out.
+    """
+    label_of: dict[str, str] = {}
+    for row in rows.rows:
+        label_of.setdefault(row.text, row.label)
+    texts: dict[str, list[str]] = defaultdict(list)
+    for text, label in label_of.items():
+        texts[label].append(text)
+    chosen: set[str] = set()
+    for label, candidates in texts.items():
+        # A label's own generator: rows added to one label do not move those of another.
+        random.Random(f"{seed}/{label}").shuffle(candidates)
+        count = min(max(1, round(len(candidates) * fraction)), len(candidates) - 1)
+        chosen.update(candidates[:count])
+    if not chosen:
+        raise DataError(
+            f"{rows.source}: no rows can be held out for validation, every label has a single text;"
+            " add rows or name a validation source"
+        )
+    train = tuple(row for row in rows.rows if row.text not in chosen)
+    validation = tuple(row for row in rows.rows if row.text in chosen)
+    return Rows(rows.source, train), Rows(f"{rows.source} (held out)", validation)
+
+
+def _check_labels(rows: Rows, split: str, train_source: str, labels: Sequence[str]) -> None:
+    known = set(labels)
+    unknown = Counter(row.label for row in rows.rows if row.label not in known)
+    if unknown:
+        first = next(row for row in rows.rows if row.label in unknown)
+        raise DataError(
+            f"{rows.source}, line {first.line}: the label {_cut(first.label)} stands in the {split} rows only"
+            f"{_others(unknown, first.label)}, never in {train_source}; add training rows for it or drop these rows"
+        )
+
+
+def _others(unknown: Iterable[str], first: str) -> str:
+    others = sorted(label for label in unknown if label != first)
+    return f" (so do {', '.join(map(_cut, others[:5]))})" if others else ""
+
+
+def _cut(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")

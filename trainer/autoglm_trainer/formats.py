@@ -1,0 +1,111 @@
+"""CSV and JSON lines, from bytes to cells. Every refusal names the source, the line, and what to do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from .errors import DataError
+
+_BOM = "\ufeff"
+
+
+def read_cells(source: str, content: bytes, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """The cells of `columns`, row by row, each with the line it starts at (from 1).
+
+    Args:
+        source: the URI; its ending tells the format.
+        content: the file, UTF-8 with or without a byte order mark, any line ends.
+        columns: the wanted columns, in the order of the cells.
+
+    Raises:
+        DataError: unknown ending, not UTF-8, broken line, missing column.
+    """
+    parsers = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines}
+    parser = parsers.get(PurePosixPath(source).suffix.lower())
+    if parser is None:
+        raise DataError(f"{source}: rows are read from .csv and .jsonl files; convert or rename the file")
+    return parser(source, _decode(source, content), columns)
+
+
+def _decode(source: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{source}, line {line}: not UTF-8, byte 0x{content[error.start]:02x} at offset {error.start};"
+            " save the file as UTF-8"
+        ) from error
+
+
+def _csv(source: str, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader, [])
+        places = [_place(source, header, column) for column in columns]
+        line = reader.line_num + 1
+        for row in reader:
+            if row:
+                if len(row) != len(header):
+                    raise DataError(
+                        f"{source}, line {line}: {len(row)} columns where the header has {len(header)};"
+                        " quote texts that hold commas or line ends"
+                    )
+                yield line, [row[place] for place in places]
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{source}, line {reader.line_num}: {error}; check the quotes") from error
+
+
+def _place(source: str, header: Sequence[str], column: str) -> int:
+    count = header.count(column)
+    if count == 0:
+        raise DataError(_missing_column(f"{source}, line 1", column, header))
+    if count > 1:
+        raise DataError(f"{source}, line 1: the column {column!r} stands there {count} times; keep one")
+    return header.index(column)
+
+
+def _json_lines(source: str, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    # Not splitlines(): JSON strings may hold U+2028 and the like, which are no line ends here.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{source}, line {line}: not JSON ({error}); each line must be one object such as"
+                ' {"text": "…", "label": "…"}'
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"{source}, line {line}: {type(row).__name__} where an object is needed")
+        yield line, [_json_cell(source, line, row, column) for column in columns]
+
+
+def _json_cell(source: str, line: int, row: dict[str, Any], column: str) -> str:
+    if column not in row:
+        raise DataError(_missing_column(f"{source}, line {line}", column, list(row)))
+    value = row[column]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError(f"{source}, line {line}: {column!r} is {json.dumps(value)[:80]}; write it as a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{source}, line {line}: {column!r} holds half of a surrogate pair (\\u{ord(value[error.start]):04x});"
+            " write the whole character"
+        ) from error
+    return value
+
+
+def _missing_column(where: str, column: str, found: Sequence[str]) -> str:
+    listed = ", ".join(repr(name) for name in found[:20]) or "none"
+    return f"{where}: no column {column!r}; found: {listed}; name the right one in data.columns"

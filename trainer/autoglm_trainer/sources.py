@@ -1,0 +1,101 @@
+"""Reading from where the study says: one place that opens file systems and turns their errors into sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from autoglm_api.locations import Location
+
+from .errors import SourceUnreachable, TrainerError
+
+# What S3 answers to wrong keys; s3fs passes these on without turning them into PermissionError.
+_DENIED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken", "403")
+
+
+def read_bytes(uri: str, location: Location, refusal: type[TrainerError]) -> bytes:
+    """The whole file at `location`.
+
+    Args:
+        uri: the place as the study names it, for messages.
+        location: where that is.
+        refusal: raised when the place answers but the file cannot be had.
+
+    Raises:
+        TrainerError: `refusal`, with a sentence that says what to do; or SourceUnreachable.
+    """
+    try:
+        content = file_system(location).cat_file(location.path)
+    except Exception as error:
+        raise explain(uri, location, error, refusal) from error
+    assert isinstance(content, bytes), "cat_file without a text mode gives bytes"
+    return content
+
+
+def list_files(uri: str, location: Location, refusal: type[TrainerError]) -> dict[str, int]:
+    """Files below `location`: path relative to it → size in bytes.
+
+    Raises:
+        TrainerError: as `read_bytes`; also when there is no such folder.
+    """
+    try:
+        found: dict[str, dict[str, Any]] = file_system(location).find(location.path, detail=True)
+    except Exception as error:
+        raise explain(uri, location, error, refusal) from error
+    if not found:
+        raise refusal(f"{uri}: there is no such folder, or it is empty; check the path")
+    root = location.path.strip("/")
+    return {path.strip("/").removeprefix(root).lstrip("/"): int(info["size"]) for path, info in found.items()}
+
+
+def download_file(uri: str, location: Location, target: Path, refusal: type[TrainerError]) -> None:
+    """Copy one file; `target` is whole or absent.
+
+    Raises:
+        TrainerError: as `read_bytes`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    try:
+        file_system(location).get_file(location.path, str(partial))
+    except Exception as error:
+        raise explain(uri, location, error, refusal) from error
+    partial.rename(target)
+
+
+def file_system(location: Location) -> fsspec.AbstractFileSystem:
+    """The file system that `location` lies in."""
+    return fsspec.filesystem(location.protocol, **location.options)
+
+
+def explain(uri: str, location: Location, error: Exception, refusal: type[TrainerError]) -> TrainerError:
+    """What `error` means for the person who wrote `uri`; anything not understood is raised again."""
+    text = " ".join(str(error).split())[:300]
+    denied = isinstance(error, PermissionError) or any(code in text for code in _DENIED)
+    if isinstance(error, FileNotFoundError) or "NoSuchBucket" in text or "NoSuchKey" in text:
+        return refusal(f"{uri}: there is no such file; {_where(location)}")
+    if isinstance(error, IsADirectoryError):
+        return refusal(f"{uri} is a folder, not a file; name a file in it")
+    if denied:
+        remedy = (
+            "check the keys in the Secret that secretRef names and what they may read"
+            if location.protocol == "s3"
+            else "make it readable for the trainer's user"
+        )
+        return refusal(f"{uri}: access denied ({text}); {remedy}")
+    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return refusal(
+            f"{uri}: no credentials; give a secretRef with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+            " or set them in the environment"
+        )
+    if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
+        return SourceUnreachable(f"{uri}: cannot be read now ({text}); check the endpoint and the network")
+    raise error
+
+
+def _where(location: Location) -> str:
+    if location.protocol == "s3":
+        return "check bucket, key and AWS_ENDPOINT_URL"
+    return "check the path; on a cluster, pvc://<claim>/<path> names a mounted claim"

@@ -1,0 +1,158 @@
+"""The gradient loop that `lora` and `full` share: plain torch, seeded, resumable to the bit, stopped from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .classifier import Classifier, collate
+from .contract import TrialControl
+from .features import Tokens
+from .settings import Settings
+
+REPORTS_PER_EPOCH = 2
+GRADIENT_NORM = 1.0
+# Batches whose texts are sorted by length together: little padding, still well mixed.
+_BUCKET = 20
+_WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The training rows as numbers."""
+
+    tokens: Tokens
+    targets: tuple[int, ...]
+    pad_id: int
+
+
+class Loop:
+    """One training run of a classifier; its whole state goes into a checkpoint.
+
+    Steps that are *reported* count half epochs, so that pruners compare trials of any batch size at the same
+    amount of data seen; `step` counts optimiser steps.
+    """
+
+    def __init__(self, classifier: Classifier, examples: Examples, settings: Settings, seed: int) -> None:
+        self.classifier, self.examples, self.settings, self.seed = classifier, examples, settings, seed
+        self.device = next(classifier.parameters()).device
+        self.trained = {name: value for name, value in classifier.named_parameters() if value.requires_grad}
+        self.steps_per_epoch = math.ceil(len(examples.targets) / settings.batch_size)
+        self.total = self.steps_per_epoch * settings.epochs
+        self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.step = 0
+        self.reported = 0
+
+    def run(self, control: TrialControl, evaluate: Callable[[], float]) -> None:
+        """Train to the end, reporting `evaluate()` twice an epoch.
+
+        Raises:
+            TrialPruned, Interrupted: from `control`, let through.
+        """
+        if control.resume_from is not None:
+            self.load(control.resume_from)
+        while self.step < self.total:
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
+                self._advance(batch)
+                control.heartbeat()
+                reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
+                if reached > self.reported:
+                    self.reported = reached
+                    control.report(reached, evaluate())
+                control.checkpoint(self.reported, self.save)
+
+    def _advance(self, batch: Sequence[int]) -> None:
+        self.classifier.train()
+        rate = self._schedule()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        inputs = collate([self.examples.tokens[row] for row in batch], pad_id=self.examples.pad_id, device=self.device)
+        targets = torch.tensor([self.examples.targets[row] for row in batch], device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self.loss(self.classifier(inputs.input_ids, inputs.attention_mask), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    def _schedule(self) -> float:
+        """Linear warm-up to 1, then linear decay to 0."""
+        warmup = round(self.total * self.settings.warmup_ratio)
+        if self.step < warmup:
+            return (self.step + 1) / warmup
+        return (self.total - self.step) / max(1, self.total - warmup)
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Backbone and head have rates of their own; biases and norms are not decayed."""
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for name, value in self.trained.items():
+            groups.setdefault((name.startswith("head."), value.ndim >= 2), []).append(value)
+        return [
+            {
+                "params": values,
+                "peak": self.settings.head_learning_rate if head else self.settings.learning_rate,
+                "weight_decay": self.settings.weight_decay if decayed else 0.0,
+            }
+            for (head, decayed), values in groups.items()
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write weights, optimiser, generators and position: safetensors and JSON only."""
+        save_file({name: value.detach().contiguous() for name, value in self.trained.items()}, folder / _WEIGHTS)
+        state = {
+            f"{kind}:{name}": tensor
+            for name, value in self.trained.items()
+            for kind, tensor in self.optimizer.state[value].items()
+        }
+        state["generator:cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file(state, folder / _STATE)
+        position = {"step": self.step, "reported": self.reported, "total": self.total}
+        (folder / _POSITION).write_text(json.dumps(position))
+
+    def load(self, folder: Path) -> None:
+        """Continue where `save` stood.
+
+        Raises:
+            ValueError: the checkpoint is of another trial's settings or data.
+        """
+        position = json.loads((folder / _POSITION).read_text())
+        if position["total"] != self.total:
+            raise ValueError(f"the checkpoint is of a run of {position['total']} steps, this one has {self.total}")
+        self.classifier.load_trained(load_file(folder / _WEIGHTS, device=str(self.device)))
+        state = load_file(folder / _STATE)
+        for name, value in self.trained.items():
+            kinds = ("step", "exp_avg", "exp_avg_sq")
+            self.optimizer.state[value] = {
+                kind: state[f"{kind}:{name}"].to(self.device) for kind in kinds if f"{kind}:{name}" in state
+            }
+        torch.set_rng_state(state["generator:cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["generator:cuda"], self.device)
+        self.step, self.reported = position["step"], position["reported"]
+
+
+def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches of row numbers: shuffled, texts of like length together; the same for the same arguments."""
+    shuffle = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(tokens)))
+    shuffle.shuffle(order)
+    bucket = size * _BUCKET
+    found: list[list[int]] = []
+    for start in range(0, len(order), bucket):
+        rows = sorted(order[start : start + bucket], key=lambda row: len(tokens[row]))
+        found.extend(rows[first : first + size] for first in range(0, len(rows), size))
+    shuffle.shuffle(found)
+    return found
