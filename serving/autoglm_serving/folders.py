@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,8 +18,8 @@ from autoglm_api.locations import Location, locate
 from .errors import BadInstructionError, StorageUnreachableError
 
 CHUNK_BYTES = 8 * 1024 * 1024
-# botocore waits a minute for a connection and tries five times; a wrong endpoint should be a sentence, not a hang.
-_S3_CLIENT = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 4, "mode": "standard"}}
+# s3fs repeats failed calls five times itself; botocore's own minute for a connection would make a typo a long hang.
+_S3_CLIENT = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 1, "mode": "standard"}}
 # Segments that a prefix must have below its bucket, claim or root before it may be removed.
 _REMOVABLE_DEPTH = {"s3": 2, "pvc": 2, "file": 3}
 
@@ -129,7 +129,7 @@ def check_removable(uri: str) -> None:
     if depth is None:
         raise BadInstructionError(f"{uri}: {parts.scheme}:// is not a place for files; known: file, pvc, s3")
     path = unquote(parts.netloc + parts.path if parts.scheme == "file" else parts.path)
-    segments = [segment for segment in PurePosixPath(path).parts if segment != "/"]
+    segments = [segment for segment in path.split("/") if segment not in ("", ".")]
     if ".." in segments or len(segments) < depth:
         raise BadInstructionError(
             f"{uri} will not be removed: a prefix needs at least {depth} folders below its root and no '..', "

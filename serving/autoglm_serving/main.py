@@ -21,6 +21,7 @@ from .moves import copy_model
 HOST = "AUTOGLM_HOST"
 PORT = "AUTOGLM_PORT"
 DRAIN_SECONDS = "AUTOGLM_DRAIN_SECONDS"
+FINISH_SECONDS = "AUTOGLM_FINISH_SECONDS"
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def serve(environ: Mapping[str, str]) -> None:
         scratch=Path(environ[env.SCRATCH]) if environ.get(env.SCRATCH) else None,
         claims_root=_claims_root(environ),
         credentials=_credentials(environ, "artifacts"),
-        drain=Drain(linger_seconds=_number(environ, DRAIN_SECONDS, 3)),
+        drain=Drain(_number(environ, DRAIN_SECONDS, 3), _number(environ, FINISH_SECONDS, 30)),
     )
 
 
