@@ -24,7 +24,10 @@ LABEL_DIGEST = f"{GROUP}/digest"
 
 ANNOTATION_CHAMPION = f"{GROUP}/champion"
 ANNOTATION_PREVIOUS = f"{GROUP}/previous"
+ANNOTATION_CANDIDATE = f"{GROUP}/candidate"
 ANNOTATION_REJECTED = f"{GROUP}/rejected"
+ANNOTATION_MODEL = f"{GROUP}/model"
+ANNOTATION_MANIFEST = f"{GROUP}/manifest-hash"
 ANNOTATION_HEALTH = f"{GROUP}/argocd-health"
 
 STORAGE_SECRET = "autoglm-storage"
@@ -75,6 +78,12 @@ def endpoint_object_name(endpoint: str, digest: str, component: str = "") -> str
     """`<endpoint>-<digest 8>[-component]`; `digest` with or without its `sha256:`."""
     suffix = f"-{component}" if component else ""
     return f"{_label(endpoint)}-{digest.removeprefix('sha256:')[:8]}{suffix}"
+
+
+def endpoint_service_name(endpoint: str) -> str:
+    """The Service of an endpoint: its own name where that is a DNS label that starts with a letter."""
+    stem = _label(endpoint)
+    return stem if stem[0].isalpha() else f"e-{stem}"
 
 
 def optuna_study_name(namespace: str, name: str, uid: str) -> str:

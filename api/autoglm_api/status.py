@@ -51,11 +51,24 @@ class BudgetUsed(Model):
 
 
 class ExportedModel(Model):
-    """The exported best model; `digest` is the sha256 of its manifest."""
+    """The exported best model, with all that endpoints compare models by.
+
+    Attributes:
+        digest: sha256 of its manifest.
+        metrics: on the test rows, or on the validation rows where there are no test rows.
+        trial: number of the trial that trained it.
+        metric: the study's objective; `direction` which way is better, `value` what the model has of it in `metrics`.
+        test_digest: sha256 over the test rows; only models with the same one are comparable.
+    """
 
     uri: str
     digest: str
     metrics: dict[str, float] = Field(default_factory=dict)
+    trial: int | None = None
+    metric: str | None = None
+    direction: str | None = None
+    value: float | None = None
+    test_digest: str | None = None
 
 
 class StudyStatus(Model):
