@@ -61,6 +61,7 @@ class Settings(BaseModel):
     slot_backoff_seconds: Annotated[float, Field(gt=0)] = 10.0
     slot_backoff_limit_seconds: Annotated[float, Field(gt=0)] = 300.0
     cleanup_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    promotion_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     kube_timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
     # The process itself
     http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from other addresses
