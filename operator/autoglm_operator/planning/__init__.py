@@ -1,0 +1,1 @@
+"""The parts of a study's plan. Pure: no client, no clock, no randomness."""

@@ -1,0 +1,88 @@
+"""Why no worker runs although one should: what people would otherwise look for with `kubectl describe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from autoglm_api.conditions import Reason
+from autoglm_api.names import Component
+from autoglm_operator.observation import Job, JobState, Observation, Pod
+from autoglm_operator.settings import Settings
+
+from .liveness import cause_of
+from .slots import by_slot, streak
+
+BARREN_BEFORE_STALLED = 3
+_CANNOT_START = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "RegistryUnavailable",
+        "ImageInspectError",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why nothing moves, for the conditions Stalled and Queued."""
+
+    reason: Reason
+    message: str
+
+
+def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Trouble | None:
+    """What keeps every worker (or the export) from running; None when one runs or nothing is known to be wrong."""
+    active = [job for job in seen.jobs if job.state is JobState.ACTIVE and job.component != Component.CLEANUP]
+    pods = [pod for job in active if (pod := seen.pod_of(job)) is not None]
+    if any(pod.phase == "Running" for pod in pods):
+        return None
+    if seen.rejection is not None:
+        return Trouble(Reason.POD_REJECTED, f"the API server refuses a Job: {seen.rejection.message}")
+    held = [job for job in active if job.held]
+    for found in (_cannot_start(pods), _unschedulable(pods, now, settings), _queued(held, active), _failing(seen)):
+        if found is not None:
+            return found
+    return None
+
+
+def _cannot_start(pods: list[Pod]) -> Trouble | None:
+    for pod in pods:
+        if pod.waiting is not None and pod.waiting[0] in _CANNOT_START:
+            reason, message = pod.waiting
+            return Trouble(Reason.IMAGE_PULL, f"pod {pod.name} cannot start: {reason}: {message or 'no further word'}")
+    return None
+
+
+def _unschedulable(pods: list[Pod], now: datetime, settings: Settings) -> Trouble | None:
+    grace = timedelta(seconds=settings.unschedulable_grace_seconds)
+    for pod in pods:
+        if pod.unschedulable is not None and now - pod.created >= grace:
+            return Trouble(Reason.UNSCHEDULABLE, f"pod {pod.name} finds no node: {pod.unschedulable}")
+    return None
+
+
+def _queued(held: list[Job], active: list[Job]) -> Trouble | None:
+    if not held or len(held) < len(active):
+        return None
+    return Trouble(Reason.QUEUED, f"{len(held)} worker Jobs wait for admission by the cluster's queue")
+
+
+def _failing(seen: Observation) -> Trouble | None:
+    longest = max((streak(seen, jobs) for jobs in by_slot(_finished_workers(seen)).values()), key=len, default=[])
+    failed = [job for job in longest if job.state is JobState.FAILED]
+    if len(failed) < BARREN_BEFORE_STALLED:
+        return None
+    pod = next((pod for job in failed if (pod := seen.pod_of(job)) is not None and pod.termination), None)
+    why = cause_of(pod)[1] if pod is not None else "their pods are gone"
+    return Trouble(Reason.WORKERS_FAILING, f"{len(failed)} workers in a row ended without finishing a trial: {why}")
+
+
+def _finished_workers(seen: Observation) -> tuple[Job, ...]:
+    return tuple(job for job in seen.jobs_of(Component.WORKER) if job.state is not JobState.ACTIVE)
