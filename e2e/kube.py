@@ -143,6 +143,11 @@ class Kube:
         pod = self.get("Pod", name, namespace)
         return pod["status"].get("phase") if pod else None
 
+    def container_status(self, namespace: str, pod: str, container: str | None = None) -> Json:
+        """The status of one container, or of the first; empty while there is none."""
+        statuses = (self.get("Pod", pod, namespace) or {}).get("status", {}).get("containerStatuses", [])
+        return next((dict(each) for each in statuses if container in {None, each["name"]}), {})
+
     def is_ready(self, namespace: str, pod: str) -> bool:
         """Whether the pod's Ready condition is True."""
         conditions = (self.get("Pod", pod, namespace) or {}).get("status", {}).get("conditions", [])

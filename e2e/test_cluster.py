@@ -40,8 +40,7 @@ def terminated(kube: Kube, namespace: str, name: str) -> Json:
     """Waits until the pod's container is over and returns its terminated state."""
 
     def state() -> Json:
-        statuses = (kube.get("Pod", name, namespace) or {}).get("status", {}).get("containerStatuses") or [{}]
-        return dict(statuses[0].get("state", {}).get("terminated", {}))
+        return dict(kube.container_status(namespace, name).get("state", {}).get("terminated", {}))
 
     return wait_for(state, state=lambda: kube.describe(namespace))
 
@@ -49,15 +48,15 @@ def terminated(kube: Kube, namespace: str, name: str) -> Json:
 def deployment(name: str, image: str, script: str, *, ready_path: str, version: str = "1") -> Json:
     """Two replicas of a Python script behind a readiness probe."""
     probe = {"httpGet": {"path": ready_path, "port": "http"}, "periodSeconds": 1}
-    container = {"name": "web", "image": image, "args": ["-c", script], "readinessProbe": probe}
+    container: Json = {"name": "web", "image": image, "args": ["-c", script], "readinessProbe": probe}
     container |= {"ports": [{"name": "http", "containerPort": 8000}], "env": [{"name": "VERSION", "value": version}]}
-    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    template: Json = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
 def service(name: str) -> Json:
-    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]}
+    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http", "protocol": "TCP"}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
@@ -204,21 +203,16 @@ def test_sigterm_grace_and_exit_code_are_as_on_a_node(kube: Kube, namespace: str
     patient = (
         "trap 'echo term; sleep 1; echo bye >/dev/termination-log; exit 75' TERM; echo up; while :; do sleep 0.1; done"
     )
-    kube.create(pod("patient", patient), namespace)
+    body = pod("patient", patient)
+    body["metadata"]["finalizers"] = ["autoglm.io/test"]  # so that its end can be seen
+    kube.create(body, namespace)
     wait_for(lambda: "up" in kube.logs(namespace, "patient"))
-    seen: list[Json] = []
-
     kube.delete("Pod", "patient", namespace)
 
-    def gone() -> bool:
-        body = kube.get("Pod", "patient", namespace)
-        seen.extend([body] if body else [])
-        return body is None
-
-    wait_for(gone, 15)
-    state = seen[-1]["status"]["containerStatuses"][0]["state"]["terminated"]
-    assert state["exitCode"] == 75
-    assert state["message"] == "bye\n"
+    state = terminated(kube, namespace, "patient")
+    assert (state["exitCode"], state["message"]) == (75, "bye\n")
+    kube.patch("Pod", "patient", namespace, {"metadata": {"finalizers": None}})
+    wait_for(lambda: kube.get("Pod", "patient", namespace) is None)
 
 
 def test_process_that_ignores_sigterm_is_killed_after_its_grace(kube: Kube, namespace: str) -> None:
@@ -289,11 +283,8 @@ def test_crashing_container_is_restarted_with_back_off(kube: Kube, namespace: st
     body["spec"]["restartPolicy"] = "Always"
     kube.create(body, namespace)
 
-    def restarted() -> Json | None:
-        statuses = (kube.get("Pod", "crashing", namespace) or {}).get("status", {}).get("containerStatuses", [])
-        return next((each for each in statuses if each["restartCount"] >= 2), None)
-
-    status = wait_for(restarted) or {}
+    wait_for(lambda: kube.container_status(namespace, "crashing").get("restartCount", 0) >= 2)
+    status = kube.container_status(namespace, "crashing")
     assert status["lastState"]["terminated"]["exitCode"] == 1
     assert kube.pod_phase(namespace, "crashing") == "Running"
     assert kube.logs(namespace, "crashing", previous=True) == "try\n"
@@ -302,12 +293,11 @@ def test_crashing_container_is_restarted_with_back_off(kube: Kube, namespace: st
 def test_image_that_nobody_has_shows_a_pull_error(kube: Kube, namespace: str) -> None:
     kube.create(pod("lost", "", image="registry.example/none:1"), namespace)
 
-    def reason() -> Json | None:
-        statuses = (kube.get("Pod", "lost", namespace) or {}).get("status", {}).get("containerStatuses") or [{}]
-        waiting: Json = statuses[0].get("state", {}).get("waiting", {})
-        return waiting if waiting.get("reason") == "ImagePullBackOff" else None
+    def reason() -> Json:
+        waiting: Json = kube.container_status(namespace, "lost").get("state", {}).get("waiting", {})
+        return waiting if waiting.get("reason") == "ImagePullBackOff" else {}
 
-    assert "registry.example/none:1" in (wait_for(reason) or {})["message"]
+    assert "registry.example/none:1" in wait_for(reason)["message"]
     assert kube.pod_phase(namespace, "lost") == "Pending"
 
 
@@ -395,7 +385,7 @@ def test_liveness_probe_restarts_a_hanging_container(kube: Kube, namespace: str)
     body["spec"]["restartPolicy"] = "Always"
     kube.create(body, namespace)
 
-    wait_for(lambda: kube.get("Pod", "hanging", namespace)["status"]["containerStatuses"][0]["restartCount"] >= 1)  # type: ignore[index]
+    wait_for(lambda: kube.container_status(namespace, "hanging").get("restartCount", 0) >= 1)
 
 
 def test_stopped_pod_makes_no_progress_until_continued(kube: Kube, kubelet: Kubelet, namespace: str) -> None:

@@ -103,7 +103,7 @@ class Sandbox:
 _ROOT = f"""\
 mount -t tmpfs -o mode=755 tmpfs "$r"
 mkdir -p "$r/proc" "$r/sys" "$r/dev" "$r/etc" "$r/run" "$r/var" "$r/tmp" "$r/var/tmp" "$r/home" "$r/root"
-chmod 1777 "$r/tmp" "$r/var/tmp"; ln -s /run "$r/var/run"
+chmod 1777 "$r/tmp" "$r/var/tmp"; ln -s ../run "$r/var/run"
 mount -t proc proc "$r/proc"
 mount --bind /sys "$r/sys"; mount -o remount,bind,ro "$r/sys"
 cd /etc; for f in {_ETC}; do [ ! -e $f ] || cp -a $f "$r/etc/"; done
