@@ -74,9 +74,10 @@ def nothing_left(study: optuna.Study, run: Run, limits: Limits) -> Nothing | Non
     reason = end_reason(trials, run, limits, datetime.now(UTC), read_fatal(study))
     if limits.stop or reason is not None:
         return Nothing(reason)
+    if sum(map(is_counted, trials)) < limits.max:
+        return None
     waiting = any(trial.last.state == TrialState.WAITING for trial in logical_trials(trials, limits))
-    budget = sum(map(is_counted, trials)) < limits.max
-    return None if waiting or budget else Nothing()
+    return None if waiting else Nothing()
 
 
 def may_train(attempt: FrozenTrial, trials: Sequence[FrozenTrial], limits: Limits) -> bool:

@@ -196,9 +196,12 @@ def end_reason(
     tally = counts(trials, limits)
     if tally.failed > limits.max_failed:
         return Reason.TOO_MANY_FAILED
-    if tally.finished >= limits.max and not tally.waiting and not tally.running:
+    if tally.waiting or tally.running:
+        return None
+    if tally.finished >= limits.max:
         return Reason.MAX_TRIALS
-    if is_space_tried(trials, run, tally):
+    size = space_size(run.parameters)
+    if tally.finished >= size and len(tried_points(trials, run)) >= size:
         return Reason.SPACE_EXHAUSTED
     return None
 
@@ -208,14 +211,6 @@ def is_past(deadline: datetime | None, now: datetime) -> bool:
     if deadline is None:
         return False
     return now >= (deadline if deadline.tzinfo else deadline.replace(tzinfo=UTC))
-
-
-def is_space_tried(trials: Sequence[FrozenTrial], run: Run, tally: TrialCounts) -> bool:
-    """Whether every point of a finite space has a result and nothing is under way."""
-    size = space_size(run.parameters)
-    if tally.waiting or tally.running or tally.finished < size:
-        return False
-    return len(tried_points(trials, run)) >= size
 
 
 def tried_points(trials: Sequence[FrozenTrial], run: Run) -> set[Point]:

@@ -10,7 +10,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from optuna.distributions import BaseDistribution
@@ -55,6 +56,16 @@ class PatientStorage(BaseStorage):
         self._stopping = stopping
         self._engine = engine
         self._last_used = time.monotonic()
+        self._view: Sequence[FrozenTrial] | None = None
+
+    @contextmanager
+    def viewing(self, trials: Sequence[FrozenTrial]) -> Iterator[None]:
+        """Answer `get_all_trials` from `trials` inside; the sampler asks once for each group of parameters."""
+        self._view = trials
+        try:
+            yield
+        finally:
+            self._view = None
 
     def rest(self, *, after_seconds: float) -> None:
         """Close the pooled connection if nobody has used it for `after_seconds`; training needs none."""
@@ -156,4 +167,6 @@ class PatientStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
+        if self._view is not None and not deepcopy:
+            return [trial for trial in self._view if states is None or trial.state in states]
         return self._patiently(self._storage.get_all_trials, study_id, deepcopy, states)
