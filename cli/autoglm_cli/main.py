@@ -10,6 +10,10 @@ import typer
 
 from .errors import CliError
 from .plan import plan
+from .report import report
+from .run import run
+from .serve import serve
+from .status import status
 from .validate import validate
 
 app = typer.Typer(
@@ -20,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(validate)
-app.command()(plan)
+for command in (validate, plan, run, status, report, serve):
+    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:

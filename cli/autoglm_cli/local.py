@@ -1,0 +1,199 @@
+"""One local run: begun or opened again under its lock, searched by a supervisor, and its ending told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from rich.text import Text
+
+from autoglm_api import environment as env
+from autoglm_api.conditions import Reason
+from autoglm_api.names import optuna_study_name
+from autoglm_api.run import Run, freeze, limits
+from autoglm_api.study import StudySpec
+from autoglm_store.connection import create_study, load_study
+from autoglm_store.errors import StoreError
+from autoglm_store.journal import repair_journal
+from autoglm_store.ledger import best
+from autoglm_store.limits import read_fatal, read_limits, read_run
+
+from .errors import CliError, SpecChangedError
+from .folder import RunFolder
+from .interrupts import Interrupts
+from .pool import Pool
+from .progress import Progress
+from .results import ending, results_table
+from .supervisor import Supervisor
+
+FAILED = frozenset({Reason.TOO_MANY_FAILED, Reason.SPEC_ERROR, Reason.DATA_ERROR})
+
+
+@dataclass
+class LocalRun:
+    """A study on this machine.
+
+    Attributes:
+        spec: with absolute places.
+        file: the YAML file as given, for messages.
+        claims: the folder that stands for a cluster's claims.
+        study, stored, pool: there inside `opened`.
+    """
+
+    folder: RunFolder
+    spec: StudySpec
+    namespace: str
+    name: str
+    file: str
+    claims: Path | None = None
+    console: Console = field(default_factory=lambda: Console(highlight=False))
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    study: optuna.Study = field(init=False)
+    stored: Run = field(init=False)
+    pool: Pool = field(init=False)
+
+    @contextmanager
+    def opened(self, *, fresh: bool) -> Iterator[None]:
+        """Everything between lock and end: the study is open, and no child outlives the block.
+
+        Raises:
+            BusyError: another supervisor works here.
+            SpecChangedError: the file no longer says what the run began with.
+        """
+        with self.folder.locked():
+            if fresh:
+                self.folder.clear()
+            elif self._ended_before_its_first_result():
+                self.say("the earlier run ended before its first result; beginning again")
+                self.folder.clear()
+            record = self.folder.prepare(namespace=self.namespace, name=self.name, file=self.file)
+            self._open_study(record.uid)
+            self.pool = Pool(self.folder, self._shared_environment())
+            with self.interrupts:
+                try:
+                    yield
+                finally:
+                    self.pool.kill()
+                    shutil.rmtree(self.folder.scratch, ignore_errors=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line for the person; wrapped by the terminal only, so that it can be copied."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def _ended_before_its_first_result(self) -> bool:
+        """A run that its spec or data ended at once holds nothing to keep; the person has corrected them by now."""
+        if not self.folder.has_study:
+            return False
+        study = open_study(self.folder)
+        finished = any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
+        return read_fatal(study) is not None and not finished
+
+    def _open_study(self, uid: str) -> None:
+        wanted = freeze(
+            self.spec,
+            namespace=self.namespace,
+            name=self.name,
+            uid=uid,
+            artifacts_uri=self.spec.artifacts.uri if self.spec.artifacts else self.folder.artifacts.as_uri(),
+        )
+        if self.folder.journal.is_file():
+            self._repair()
+            self._refuse_changes(wanted)
+        # Idempotent: a run that is stored stays, what an earlier process did not come to is done now.
+        name = optuna_study_name(self.namespace, self.name, uid)
+        self.study = create_study(self.folder.storage_url, name, wanted, limits(self.spec, generation=1))
+        self.stored = read_run(self.study)
+
+    def _repair(self) -> None:
+        size = self.folder.journal.stat().st_size
+        repair_journal(self.folder.journal)
+        cut = size - self.folder.journal.stat().st_size
+        if cut:
+            told = f"cut off {cut} bytes of a line that a killed process left unfinished"
+            self.say(f"{self.folder.journal}: {told}", "yellow")
+
+    def _refuse_changes(self, wanted: Run) -> None:
+        try:
+            stored = read_run(load_study(self.folder.storage_url, self.folder.read_record().study_name))
+        except StoreError:
+            # The process before us ended between making the file and writing the run into it.
+            return
+        if stored.fingerprint != wanted.fingerprint:
+            raise SpecChangedError(what_changed(stored, wanted, self.file, self.folder))
+
+    def _shared_environment(self) -> dict[str, str]:
+        return {
+            env.STORAGE_URL: self.folder.storage_url,
+            env.STUDY: self.study.study_name,
+            # No Secrets here: stores and hubs take their credentials from the person's own environment.
+            env.SECRETS_ROOT: str(self.folder.path / "secrets"),
+            env.CLAIMS_ROOT: str(self.claims or self.folder.path / "claims"),
+            env.LOG_FORMAT: "text",
+        }
+
+    def search(self) -> bool:
+        """Search until the study ends, then print the table; False = interrupted, to be continued.
+
+        Raises:
+            WorkersFailingError: no worker gets anything done.
+            CliError: the study has failed, or there is no feasible trial.
+        """
+        objective = self.stored.objective
+        goal = f"{objective.direction.lower()} {objective.metric}"
+        self.say(f"{self.name}: {self.stored.task}, {goal}, base model {self.stored.model.source}", "bold")
+        self.say(f"everything about it is kept in {self.folder.path}", "dim")
+        with Progress(self.console, objective.metric) as progress:
+            reason = Supervisor(
+                self.study,
+                self.stored,
+                read_limits(self.study),
+                parallel=self.spec.trials.parallel,
+                pool=self.pool,
+                progress=progress,
+                interrupts=self.interrupts,
+            ).search()
+        if reason is None:
+            self.say(f"interrupted; the state is kept in {self.folder.path}\ngo on with the same command again")
+            return False
+        self._tell(reason)
+        return True
+
+    def _tell(self, reason: Reason) -> None:
+        trials, bounds = self.study.get_trials(deepcopy=False), read_limits(self.study)
+        self.console.print()
+        self.console.print(results_table(trials, self.stored, bounds))
+        self.console.print()
+        told = ending(reason, trials, bounds, read_fatal(self.study))
+        if reason in FAILED:
+            raise CliError(f"{told}\nlogs: {self.folder.logs}")
+        self.say(told)
+        if best(trials, self.stored) is None:
+            raise CliError("no trial is feasible: none finished within the constraints, so there is no model")
+
+
+def open_study(folder: RunFolder) -> optuna.Study:
+    """The study of a run, for reading.
+
+    Raises:
+        CliError: the journal cannot be read.
+    """
+    try:
+        return load_study(folder.storage_url, folder.read_record().study_name)
+    except StoreError as error:
+        raise CliError(f"{error}; `autoglm run FILE --fresh` begins again") from error
+
+
+def what_changed(stored: Run, wanted: Run, file: str, folder: RunFolder) -> str:
+    """The sentence for a file that was edited between two runs."""
+    before, now = stored.to_json_dict(), wanted.to_json_dict()
+    names = [name for name in sorted({*before, *now} - {"fingerprint", "enqueue"}) if before.get(name) != now.get(name)]
+    return (
+        f"{file} no longer says what the run in {folder.path} began with: {', '.join(names) or 'a field'} changed. "
+        "Only trials.max, trials.parallel, trials.maxFailed and budget may change; undo it, give the study another "
+        "name, or begin again with --fresh"
+    )

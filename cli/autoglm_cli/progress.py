@@ -1,0 +1,91 @@
+"""How a run looks while it goes on: a live picture at a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from .story import View, number, parameters, seconds
+
+QUIET_SECONDS = 30.0
+
+
+class Progress:
+    """Prints what happens; at a terminal it also keeps a picture of the present below.
+
+    Args:
+        console: where to; its `is_terminal` decides.
+        metric: name of the objective, for the best value.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, console: Console, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console
+        self._metric = metric
+        self._clock = clock
+        self._live: Live | None = None
+        self._spinner = Spinner("dots")
+        self._last_line = clock()
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            # Drawn by `show` alone: the picture is as old as the last look at the study, and never pretends otherwise.
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def line(self, text: str, style: str = "") -> None:
+        """Something happened."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+        self._last_line = self._clock()
+
+    def show(self, now: View, activity: str) -> None:
+        """The present state; without a terminal a line when nothing was heard for half a minute."""
+        if self._live is not None:
+            self._live.update(self._picture(now, activity), refresh=True)
+        elif self._clock() - self._last_line >= QUIET_SECONDS:
+            self.line(self._sentence(now))
+
+    def _picture(self, now: View, activity: str) -> Group:
+        tally = now.counts
+        head = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(1, now.maximum), completed=tally.finished, width=28)
+        states = [
+            (tally.running, "running", "cyan"),
+            (tally.complete, "complete", "green"),
+            (tally.pruned, "pruned", "dim"),
+        ]
+        states += [(tally.infeasible, "infeasible", "yellow"), (tally.failed, "failed", "red")]
+        words = Text("  ").join(Text(f"{count} {name}", style=style) for count, name, style in states if count)
+        head.add_row(self._spinner, bar, Text(f"{tally.finished} of {now.maximum}", style="bold"), words)
+        below = [Text(f"  {activity}   {self._best(now)}   {self._left(now)}")]
+        below += [Text(f"    {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in now.running]
+        return Group(head, *below)
+
+    def _sentence(self, now: View) -> str:
+        tally = now.counts
+        return (
+            f"{tally.finished} of {now.maximum} trials, {tally.running} running   {self._best(now)}   {self._left(now)}"
+        )
+
+    def _best(self, now: View) -> str:
+        if now.best is None:
+            return "best: none yet"
+        return f"best {self._metric} {number(now.best.value)}   {parameters(now.best.params)}"
+
+    @staticmethod
+    def _left(now: View) -> str:
+        return "" if now.eta_seconds is None else f"about {seconds(now.eta_seconds)} left"

@@ -1,0 +1,80 @@
+"""How a run ended: the table of trials, and a sentence for each way to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial
+from rich.table import Table
+from rich.text import Text
+
+from autoglm_api.attempts import Fatal, Limits
+from autoglm_api.conditions import Reason
+from autoglm_api.run import Run
+from autoglm_store.ledger import LogicalTrial, counts, logical_trials, top
+
+from .story import duration, number, parameters, seconds, state_of
+
+MAX_ROWS = 30
+
+_ENDS: Mapping[Reason, str] = {
+    Reason.MAX_TRIALS: "all trials are finished",
+    Reason.GOAL_REACHED: "the goal is reached",
+    Reason.DEADLINE: "the deadline has come",
+    Reason.SPACE_EXHAUSTED: "every point of the space has been tried",
+    Reason.TOO_MANY_FAILED: "too many trials failed",
+    Reason.SPEC_ERROR: "the study cannot be run as it is written",
+    Reason.DATA_ERROR: "the data cannot be used",
+}
+
+
+def ending(reason: Reason, trials: Sequence[FrozenTrial], limits: Limits, fatal: Fatal | None) -> str:
+    """Why the study ended, in a sentence."""
+    told = _ENDS.get(reason, str(reason))
+    tally = counts(trials, limits)
+    if fatal is not None:
+        return f"{told}: {fatal.message}"
+    if reason == Reason.TOO_MANY_FAILED:
+        return f"{told}: {tally.failed}, with trials.maxFailed {limits.max_failed}"
+    states = [(tally.complete, "complete"), (tally.pruned, "pruned"), (tally.infeasible, "infeasible")]
+    named = [f"{count} {name}" for count, name in [*states, (tally.failed, "failed")] if count]
+    return f"{told}: {', '.join(named)}"
+
+
+def results_table(trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> Table:
+    """All logical trials, candidates first and ranked; at most thirty rows."""
+    ranks = {trial.number: rank for rank, trial in enumerate(top(trials, run, len(trials)), start=1)}
+    logical = sorted(
+        logical_trials(trials, limits),
+        key=lambda trial: (ranks.get(trial.last.number, len(trials) + 1), trial.last.number),
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    table.add_column("RANK", justify="right")
+    table.add_column("TRIAL", justify="right")
+    table.add_column(run.objective.metric.upper(), justify="right")
+    table.add_column("TIME", justify="right")
+    table.add_column("STATE")
+    table.add_column("PARAMETERS", overflow="fold")
+    for trial in logical[:MAX_ROWS]:
+        table.add_row(*_row(trial, ranks, run, limits), style=_style(trial, ranks))
+    if len(logical) > MAX_ROWS:
+        table.add_row("", "", "", "", f"… {len(logical) - MAX_ROWS} more", "")
+    return table
+
+
+def _row(trial: LogicalTrial, ranks: Mapping[int, int], run: Run, limits: Limits) -> tuple[Text, ...]:
+    last = trial.last
+    cells = (
+        str(ranks.get(last.number, "")),
+        str(trial.attempts[0].number),
+        "" if last.value is None else number(last.value),
+        "" if duration(last) is None else seconds(duration(last)),
+        state_of(trial, limits, run),
+        parameters(last.params),
+    )
+    return tuple(Text(cell) for cell in cells)
+
+
+def _style(trial: LogicalTrial, ranks: Mapping[int, int]) -> str:
+    rank = ranks.get(trial.last.number)
+    return "bold green" if rank == 1 else "" if rank else "dim"
