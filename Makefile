@@ -87,6 +87,10 @@ bench: init system ## the benchmarks; results go to docs/benchmarks.md by hand
 golden: init ## rewrite the golden files of manifests and chart
 	UPDATE_GOLDEN=1 $(PYTEST) tests/operator tests/chart
 
+.PHONY: reference
+reference: init ## rewrite the generated tables of the docs, and the chart's copy of the CRDs
+	$(BIN)/python docs/reference/generate.py
+
 .PHONY: lock
 lock: init ## resolve the locks again (FIND_LINKS: folder with the CPU wheel of torch)
 	bash requirements/lock.sh
