@@ -89,7 +89,7 @@ class Attempt:
 
     Attributes:
         claims_before: attempts that the same owner had claimed earlier.
-        attempt: its number in its chain; 0 for an original.
+        exhausted_memory: an earlier attempt of the same logical trial ran out of memory.
         fixed: it was claimed with fixed parameters (a retry, an enqueued point).
         empty: no parameter is recorded yet.
     """
@@ -98,7 +98,7 @@ class Attempt:
     first_seen: datetime
     owner: Owner | None = None
     claims_before: int = 0
-    attempt: int = 0
+    exhausted_memory: bool = False
     fixed: bool = False
     empty: bool = True
 

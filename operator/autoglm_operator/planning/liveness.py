@@ -83,7 +83,7 @@ def _ownerless(attempt: Attempt, claim_grace: timedelta, now: datetime) -> Verdi
 
 def _ended(attempt: Attempt, pod: Pod) -> Verdict:
     cause, message = cause_of(pod)
-    if cause is Cause.OUT_OF_MEMORY and (attempt.claims_before == 0 or attempt.attempt > 0):
+    if cause is Cause.OUT_OF_MEMORY and (attempt.claims_before == 0 or attempt.exhausted_memory):
         # Not the fault of an earlier trial's leftovers: this point does not fit into this pod.
         return Verdict(attempt.number, cause, message, infeasible=True)
     return Verdict(attempt.number, cause, message)

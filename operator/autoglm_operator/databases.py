@@ -1,0 +1,214 @@
+"""The study databases as the operator uses them: few threads, a deadline for every call, one circuit breaker each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TypeVar
+
+import psycopg
+from optuna.storages import BaseStorage
+from psycopg.conninfo import make_conninfo
+
+from autoglm_api.run import Run
+from autoglm_store.connection import open_storage
+from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StoreError
+
+from . import counts, metrics
+from .book import TrialBook
+from .observation import StoredStudy
+
+T = TypeVar("T")
+
+BREAKER_LIMIT_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+_CONNECT = {"connect_timeout": 5, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s"
+
+
+class Away(StorageUnreachable):
+    """The database does not answer; `retry_seconds` = when the breaker lets the next call through."""
+
+    def __init__(self, message: str, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class Database:
+    """One database: a connection for reading, Optuna's storage for writing, and the books of its running studies.
+
+    Its methods run in a worker thread, one at a time.
+    """
+
+    def __init__(self, url: str, max_age_seconds: float) -> None:
+        self._url = url
+        self._max_age = max_age_seconds
+        self._connection: counts.Connection | None = None
+        self._storage: BaseStorage | None = None
+        self._books: dict[str, TrialBook] = {}
+        self._read_at = 0.0
+
+    def look(self, study: str) -> StoredStudy | None:
+        """The study as it is now or was a moment ago; all watched studies are read together."""
+        book = self._books.get(study)
+        if book is None or monotonic() - self._read_at >= self._max_age:
+            book = self._books.setdefault(study, TrialBook(_observe_trial))
+            self._read()
+        return book.stored()
+
+    def _read(self) -> None:
+        if self._connection is None:
+            self._connection = psycopg.connect(_conninfo(self._url), autocommit=True)
+        found = counts.revision(self._connection)
+        if found is None:
+            return  # Optuna has never been here: no study exists yet
+        if found != counts.SCHEMA_REVISION:
+            raise SchemaMismatch(
+                f"the database holds Optuna's tables at revision {found}; this version needs {counts.SCHEMA_REVISION}."
+                " Give the study a database of its own, or upgrade the tables with `optuna storage upgrade`"
+            )
+        news = counts.read(self._connection, {name: book.known for name, book in self._books.items()})
+        for name, rows in news.items():
+            self._books[name].fold(rows, datetime.now(UTC))
+        self._read_at = monotonic()
+
+    def storage(self) -> BaseStorage:
+        """Optuna's storage for writing."""
+        if self._storage is None:
+            self._storage = open_storage(self._url)
+        return self._storage
+
+    def stale(self) -> None:
+        """Read again at the next look: we have written."""
+        self._read_at = 0.0
+
+    def forget(self, study: str) -> None:
+        """Stop reading a study."""
+        self._books.pop(study, None)
+
+    def disconnect(self) -> None:
+        """Close all connections; they are made again when they are needed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            storage.remove_session()
+            engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+            if engine is not None:
+                engine.dispose()
+
+
+class _Breaker:
+    """Opens at the first failure, for 1 s, then longer and longer; closes at the first success."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._open_until = 0.0
+        self._message = ""
+
+    def check(self) -> None:
+        left = self._open_until - monotonic()
+        if left > 0:
+            raise Away(self._message, retry_seconds=left)
+
+    def failed(self, message: str) -> Away:
+        self._failures += 1
+        seconds = min(BREAKER_LIMIT_SECONDS, 2.0 ** min(self._failures - 1, 10))
+        self._open_until, self._message = monotonic() + seconds, message
+        return Away(message, retry_seconds=seconds)
+
+    def worked(self) -> None:
+        self._failures = 0
+
+
+class Databases:
+    """All study databases, each called by one thread at a time, with a deadline."""
+
+    def __init__(self, *, threads: int, timeout_seconds: float, max_age_seconds: float) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self._timeout = timeout_seconds
+        self._max_age = max_age_seconds
+        self._known: dict[str, _Guarded] = {}
+
+    async def look(self, url: str, study: str) -> StoredStudy | None:
+        """The study as stored; None when it does not exist yet.
+
+        Raises:
+            Away: no answer. SchemaMismatch: another Optuna's tables.
+        """
+        return await self.call(url, "look", lambda database: database.look(study))
+
+    async def call(self, url: str, operation: str, function: Callable[[Database], T]) -> T:
+        """Run `function` in a thread, alone on its database.
+
+        Raises:
+            Away: no answer, or none in time. StoreError: what the store says otherwise.
+        """
+        guarded = self._known.setdefault(url, _Guarded(Database(url, self._max_age)))
+        with metrics.STORAGE_ERRORS.labels(operation=operation).count_exceptions():
+            guarded.breaker.check()
+            async with guarded.lock:
+                guarded.breaker.check()
+                guarded.last_used = monotonic()
+                with metrics.STORAGE_SECONDS.labels(operation=operation).time():
+                    return await self._guarded(guarded, function)
+
+    async def _guarded(self, guarded: _Guarded, function: Callable[[Database], T]) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._pool, function, guarded.database)
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(running), self._timeout)
+        except TimeoutError:
+            # The thread cannot be stopped; this object is left to it, and the next call begins with a new one.
+            guarded.database = Database(guarded.database._url, self._max_age)  # noqa: SLF001
+            raise guarded.breaker.failed(f"no answer from the database in {self._timeout:g} s") from None
+        except (psycopg.OperationalError, psycopg.InterfaceError, StorageUnreachable) as error:
+            guarded.database.disconnect()
+            raise guarded.breaker.failed(" ".join(str(error).split())[:500]) from None
+        except StoreError:
+            raise
+        except psycopg.Error:
+            guarded.database.disconnect()
+            raise
+        guarded.breaker.worked()
+        return answer
+
+    def forget(self, url: str, study: str) -> None:
+        """Stop reading a study that is over."""
+        if url in self._known:
+            self._known[url].database.forget(study)
+
+    async def rest(self) -> None:
+        """Close the connections of databases that nobody has used for a minute."""
+        for guarded in list(self._known.values()):
+            if monotonic() - guarded.last_used > IDLE_SECONDS and not guarded.lock.locked():
+                async with guarded.lock:
+                    await asyncio.get_running_loop().run_in_executor(self._pool, guarded.database.disconnect)
+
+    def close(self) -> None:
+        """Close everything that is not in use."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for guarded in self._known.values():
+            guarded.database.disconnect()
+
+
+class _Guarded:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.lock = asyncio.Lock()
+        self.breaker = _Breaker()
+        self.last_used = monotonic()
+
+
+def _conninfo(url: str) -> str:
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    return make_conninfo(plain, options=_READ_ONLY, application_name="autoglm-operator", **_CONNECT)
+
+
+def _observe_trial(run: Run, seconds: float) -> None:
+    metrics.TRIAL_SECONDS.labels(namespace=run.namespace, task=run.task).observe(seconds)
