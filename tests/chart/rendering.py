@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -35,7 +36,12 @@ def files(values: Object | None = None, api_versions: Sequence[str] = ()) -> dic
 def render(values: Object | None = None, api_versions: Sequence[str] = ()) -> list[Object]:
     """Every object of the release."""
     texts = [text for path, text in files(values, api_versions).items() if path.endswith(".yaml")]
-    return [document for text in texts for document in YAML(typ="safe").load_all(text) if document]
+    return [copy.deepcopy(document) for text in texts for document in _parsed(text)]
+
+
+@cache
+def _parsed(text: str) -> list[Object]:
+    return [document for document in YAML(typ="safe").load_all(text) if document]
 
 
 def select(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
