@@ -34,7 +34,7 @@ def wait_for(
     """Asks until the answer is true and returns it.
 
     Args:
-        condition: asked every 100 ms; an `AssertionError` or a failed API call counts as "not yet".
+        condition: asked every 100 ms; an `AssertionError`, a failed API call or connection counts as "not yet".
         timeout_seconds: when to give up.
         state: what to show when it never came true; the last answer is shown in any case.
 
@@ -49,7 +49,7 @@ def wait_for(
             if answer:
                 return answer
             last = answer
-        except (AssertionError, ApiException) as error:
+        except (AssertionError, ApiException, OSError) as error:
             last = f"{type(error).__name__}: {error}"
         if time.monotonic() > deadline:
             shown = f"\nstate: {_pretty(state())}" if state else ""

@@ -72,7 +72,9 @@ def test_job_completes_and_its_log_is_readable(kube: Kube, namespace: str) -> No
     assert kube.logs(namespace, done["metadata"]["name"]) == "hello\nmistake\n"
 
 
-def test_service_account_is_forbidden_what_no_role_allows(kube: Kube, namespace: str, tmp_path: Path) -> None:
+def test_service_account_is_forbidden_what_no_role_allows(
+    cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path
+) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}}
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]
     group = "rbac.authorization.k8s.io"
@@ -92,6 +94,9 @@ def test_service_account_is_forbidden_what_no_role_allows(kube: Kube, namespace:
     with pytest.raises(ApiException) as refused:
         reader.list("ConfigMap", "default")
     assert refused.value.status == 403
+    if cluster.plane:
+        refusals = cluster.plane.refused_requests(f"system:serviceaccount:{namespace}:reader")
+        assert f"list /api/v1/namespaces/{namespace}/secrets" in refusals
 
 
 def test_pod_reaches_the_api_with_its_own_service_account(kube: Kube, namespace: str) -> None:

@@ -24,6 +24,13 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 DISABLED_CONTROLLERS = ("nodelifecycle", "nodeipam", "route", "service", "cloud-node-lifecycle", "csrsigning")
 
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
+
 
 class ServerFailedError(RuntimeError):
     """A server of the control plane ended, or did not become ready; the message holds the end of its log."""
@@ -74,6 +81,13 @@ class Server:
             self.process.wait()
         self.process = None
 
+    def kill(self) -> None:
+        """SIGKILL, for servers whose data nobody needs any more."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
     def wait_until(self, ready: Callable[[], bool], timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Waits for `ready()`.
 
@@ -114,6 +128,7 @@ class ControlPlane:
         self.certificates = directory / "certificates"
         self.ca_file = self.certificates / "apiserver.crt"
         self.kubeconfig = directory / "admin.kubeconfig"
+        self._audit_log = directory / "audit.log"
         self._servers: list[Server] = []
         self.certificates.mkdir(parents=True)
 
@@ -131,9 +146,9 @@ class ControlPlane:
         self.controllers.wait_until(self._has_default_service_account)
 
     def stop(self) -> None:
-        """Stops what was started, the controllers first."""
+        """Ends what was started, the controllers first and all without ceremony: the data is for throwing away."""
         for server in reversed(self._servers):
-            server.stop()
+            server.kill()
 
     def restart_apiserver(self) -> None:
         """Stops and starts the API server alone, on the same port and the same data."""
@@ -167,6 +182,19 @@ class ControlPlane:
             return None
         return dict(json.loads(body)) if body.startswith(b"{") else {}
 
+    def refused_requests(self, user: str) -> list[str]:
+        """Every request of a ServiceAccount that was answered 403 so far, as "verb uri".
+
+        Args:
+            user: "system:serviceaccount:<namespace>:<name>".
+        """
+        entries = (json.loads(line) for line in self._audit_log.read_text().splitlines())
+        return [
+            f"{entry['verb']} {entry['requestURI']}"
+            for entry in entries
+            if entry["user"]["username"] == user and entry.get("responseStatus", {}).get("code") == 403
+        ]
+
     def _server(self, program: str, flags: dict[str, str]) -> Server:
         argv = [str(self.programs / program), *(f"--{name}={value}" for name, value in flags.items())]
         server = Server(program, argv, self.directory / f"{program}.log")
@@ -180,6 +208,7 @@ class ControlPlane:
         tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
         tokens.chmod(0o600)
         self.write_kubeconfig(self.kubeconfig, self.token)
+        (self.directory / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def _etcd_flags(self, url: str) -> dict[str, str]:
         peer = f"http://127.0.0.1:{free_port('127.0.0.1')}"
@@ -209,6 +238,8 @@ class ControlPlane:
             "service-account-issuer": "https://kubernetes.default.svc",
             "service-account-key-file": str(self.certificates / "service-account.key"),
             "service-account-signing-key-file": str(self.certificates / "service-account.key"),
+            "audit-policy-file": str(self.directory / "audit-policy.json"),
+            "audit-log-path": str(self._audit_log),
             "kubelet-preferred-address-types": "InternalIP",
             "profiling": "false",
         }

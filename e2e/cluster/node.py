@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ STORAGE_CLASS: Json = {
     "metadata": {"name": "directory", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
     "provisioner": "kubernetes.io/host-path",
 }
+PROVISIONED = Path("/tmp/hostpath_pv")  # where kube-controller-manager's host-path provisioner makes its folders
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +57,7 @@ class Node:
         self._proxy = ServiceProxy(network)
         self._waiting: dict[str, Json] = {}
         self._binding: dict[str, Json] = {}
+        self._schedule_again = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._log_server: web.AppRunner | None = None
 
@@ -66,6 +69,7 @@ class Node:
         )
         await self._register(port)
         await self.api.request("POST", "/apis/storage.k8s.io/v1/storageclasses", STORAGE_CLASS)
+        self._spawn(self._schedule_for_ever())
         self._spawn(self.api.follow("/api/v1/services", self._on_service))
         self._spawn(self.api.follow("/api/v1/endpoints", self._on_endpoints))
         self._spawn(self.api.follow("/api/v1/pods", self._on_pod))
@@ -76,6 +80,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*(pod.remove() for pod in self.pods.values()))
         await self._proxy.close()
+        await self._remove_claimed_directories()
         if self._log_server:
             await self._log_server.cleanup()
         await self.api.close()
@@ -99,6 +104,14 @@ class Node:
         """How a container finds the API server."""
         base = self.network.service_cidr.split("/")[0].rsplit(".", 1)[0]
         return {"KUBERNETES_SERVICE_HOST": f"{base}.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+    async def _remove_claimed_directories(self) -> None:
+        with contextlib.suppress(ApiError, aiohttp.ClientError):
+            listed = await self.api.request("GET", "/api/v1/persistentvolumes")
+            paths = [Path(volume["spec"].get("hostPath", {}).get("path", "/")) for volume in listed["items"]]
+            for path in paths:
+                if path.is_relative_to(PROVISIONED):
+                    shutil.rmtree(path, ignore_errors=True)
 
     async def _register(self, log_port: int) -> None:
         labels = LABELS
@@ -134,7 +147,7 @@ class Node:
             self._take(body)
         elif pod is None and is_waiting(body):
             self._waiting[uid] = body
-        self._spawn(self._schedule())
+        self._schedule_again.set()
 
     def _take(self, body: Json) -> None:
         self._binding.pop(body["metadata"]["uid"], None)
@@ -147,7 +160,13 @@ class Node:
 
     async def _forget(self, pod: Pod) -> None:
         await pod.remove()
-        await self._schedule()
+        self._schedule_again.set()
+
+    async def _schedule_for_ever(self) -> None:
+        while True:
+            await self._schedule_again.wait()
+            self._schedule_again.clear()
+            await self._schedule()
 
     async def _schedule(self) -> None:
         for uid, body in list(self._waiting.items()):

@@ -37,7 +37,8 @@ class Pod:
         self._hosts, self._resolver = self.directory / "hosts", self.directory / "resolv.conf"
         self._network: PodNamespace | None = None
         self._dirty = asyncio.Event()
-        self._stopping = self._deleting = False
+        self._stopping = False
+        self._grace_seconds: float | None = None
         self.directory.mkdir(parents=True)
         spec = body["spec"]
         self.facts = PodFacts(
@@ -83,10 +84,15 @@ class Pod:
         await self._stop(0)
 
     async def delete(self, grace_seconds: float) -> None:
-        """Stops the pod, reports its end, and tells the API server that it may forget the object."""
-        again, self._deleting = self._deleting, True
+        """Stops the pod, reports its end, and tells the API server that it may forget the object.
+
+        Asked again it only does something when the grace has become shorter.
+        """
+        before, self._grace_seconds = self._grace_seconds, grace_seconds
+        if before is not None and grace_seconds >= before:
+            return  # each report of ours comes back as an event with the same wish
         await self._stop(grace_seconds)
-        if again:
+        if before is not None:
             return
         await self._flush()
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
