@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from e2e.cluster import probes
 from e2e.cluster.api import ApiError
 from e2e.cluster.environment import ReferenceNotFoundError
 from e2e.cluster.images import ImageNotFoundError
+from e2e.cluster.process import ContainerProcess
 from e2e.cluster.sandbox import Sandbox
 
 Json = dict[str, Any]
@@ -55,9 +55,7 @@ class Container:
         self.started = self.ready = False
         self.forced_reason: str | None = None
         self._prepare, self._changed = prepare, changed
-        self._sandbox: Sandbox | None = None
-        self._process: asyncio.subprocess.Process | None = None
-        self._first: int | None = None
+        self._process: ContainerProcess | None = None
         self._grace_seconds = 0.0
         self._stopping = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -100,36 +98,18 @@ class Container:
         """preStop hook, SIGTERM, SIGKILL when the grace is over. Returns when the process has ended."""
         self._grace_seconds = grace_seconds
         self._stopping.set()
-        if self._first is not None:
+        if self._process is not None:
             await self._end_process(grace_seconds)
 
     def processes(self) -> list[int]:
         """All processes of the container by their number on this machine, process 1 first."""
-        if self._first is None:
-            return []
-        namespace = _pid_namespace(self._first)
-        numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-        others = [number for number in numbers if number != self._first and _pid_namespace(number) == namespace]
-        return [self._first, *others]
+        return self._process.all() if self._process else []
 
     async def execute(self, argv: list[str], timeout_seconds: float) -> tuple[int, str]:
         """Runs a command beside the container's own; returns exit code and output. Past the limit: 124."""
-        if self._first is None or self._sandbox is None:
+        if self._process is None:
             return 126, f"container {self.name} is not running"
-        process = await asyncio.create_subprocess_exec(
-            *self._sandbox.exec_argv(self._first, argv),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            output, _ = await asyncio.wait_for(process.communicate(), timeout_seconds)
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            return 124, f"no end after {timeout_seconds:g} s"
-        return process.returncode or 0, output.decode(errors="replace")
+        return await self._process.execute(argv, timeout_seconds)
 
     def status(self, image: str) -> Json:
         """The container's entry in the pod's status."""
@@ -137,7 +117,7 @@ class Container:
             "name": self.name,
             "image": image,
             "imageID": f"process://{image}" if self.started or self.restarts or self.exit_code is not None else "",
-            "containerID": f"process://{self._first}" if self._first else "",
+            "containerID": f"process://{self._process.first}" if self._process else "",
             "ready": self.ready,
             "started": self.started,
             "restartCount": self.restarts,
@@ -168,16 +148,8 @@ class Container:
     async def _run_once(self, sandbox: Sandbox) -> None:
         self.termination_log.write_bytes(b"")
         self.termination_log.chmod(0o666)
-        sandbox.root.mkdir(exist_ok=True)
-        script = self.directory / "start.sh"
-        script.touch(mode=0o600)
-        script.write_text(sandbox.script())
-        with self.log_file().open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *sandbox.outer_argv(script), stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        self._sandbox, started = sandbox, timestamp()
-        self._first = await _first_process(self._process, script)
+        started = timestamp()
+        self._process = await ContainerProcess.start(sandbox, self.directory / "start.sh", self.log_file())
         self.started = "startupProbe" not in self.spec
         self.ready = self.started and "readinessProbe" not in self.spec
         self.state = {"running": {"startedAt": started}}
@@ -189,13 +161,12 @@ class Container:
             code = await self._process.wait()
         finally:
             watching.cancel()
-        self._process = self._first = None
+        self._process = None
         self.ready = self.started = False
         self.state = {"terminated": self._terminated(code, started)}
         self._changed()
 
-    def _terminated(self, code: int, started: str) -> Json:
-        exit_code = 128 - code if code < 0 else code
+    def _terminated(self, exit_code: int, started: str) -> Json:
         forced, self.forced_reason = self.forced_reason, None
         message = self.termination_log.read_bytes()[:TERMINATION_MESSAGE_BYTES].decode(errors="replace")
         if exit_code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
@@ -214,16 +185,12 @@ class Container:
             await self._handle(hook, grace_seconds)
         if grace_seconds > 0:
             remaining = max(deadline - asyncio.get_running_loop().time(), MINIMUM_GRACE_SECONDS)
-            self._signal(signal.SIGTERM)
+            process.signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), remaining)
-        self._signal(signal.SIGKILL)
+                return
+        process.signal(signal.SIGKILL)
         await process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._first is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._first, number)
 
     async def _watch_probes(self) -> None:
         if "startupProbe" in self.spec:
@@ -258,7 +225,8 @@ class Container:
             self._changed()
 
     def _lives(self, alive: bool) -> None:
-        if not alive and self._process is not None and not self._stopping.is_set():
+        ending = self._stopping.is_set() or (self._ending is not None and not self._ending.done())
+        if not alive and not ending:
             self._ending = asyncio.create_task(self._end_process(LIVENESS_GRACE_SECONDS))
 
     def _asks(self, probe: Json) -> Callable[[float], Awaitable[bool]]:
@@ -280,24 +248,3 @@ class Container:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-
-
-def _pid_namespace(process: int) -> str | None:
-    try:
-        return str(Path(f"/proc/{process}/ns/pid").readlink())
-    except OSError:
-        return None
-
-
-async def _first_process(outer: asyncio.subprocess.Process, script: Path) -> int | None:
-    """The container's process 1 once it is the container's command and no longer our script; None if it has ended."""
-    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-    while outer.returncode is None:
-        try:
-            numbers = children.read_text().split()
-            if numbers and str(script).encode() not in Path(f"/proc/{numbers[0]}/cmdline").read_bytes():
-                return int(numbers[0])
-        except OSError:
-            pass
-        await asyncio.sleep(0.005)
-    return None

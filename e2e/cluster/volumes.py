@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -95,10 +96,12 @@ async def _files(source: Json, pod: Json, lookup: Lookup, token: TokenRequest) -
 
 
 def _give_to_group(path: Path, group: int) -> None:
-    """`fsGroup`: the group owns everything and what is made later inherits it."""
-    for folder, _, files in os.walk(path):
-        os.chown(folder, -1, group)
-        Path(folder).chmod(Path(folder).stat().st_mode | 0o2770)
-        for name in files:
-            os.chown(Path(folder, name), -1, group)
-            Path(folder, name).chmod(Path(folder, name).stat().st_mode | 0o060)
+    """`fsGroup`: the group owns everything and what is made later inherits it; done once, as with OnRootMismatch."""
+    if path.stat().st_gid == group:
+        return
+    for folder, _, files in os.walk(path, topdown=False):
+        for entry in (*(Path(folder, name) for name in files), Path(folder)):
+            with contextlib.suppress(FileNotFoundError):  # another pod works in it
+                os.chown(entry, -1, group, follow_symlinks=False)
+                if not entry.is_symlink():
+                    entry.chmod(entry.stat().st_mode | (0o2770 if entry.is_dir() else 0o060))
