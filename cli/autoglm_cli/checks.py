@@ -63,7 +63,7 @@ def check(document: Document) -> Checked:
     if kind in SPECS and isinstance(data.get("spec"), Mapping):
         spec, wrong = _read_spec(SPECS[kind], data["spec"])
         found += wrong
-    ordered = sorted(dict.fromkeys(found), key=lambda problem: document.line(problem.path))
+    ordered = sorted(_once(found), key=lambda problem: document.line(problem.path))
     warnings = tuple(_warnings(spec)) if isinstance(spec, StudySpec) and not found else ()
     return Checked(
         document,
@@ -75,6 +75,15 @@ def check(document: Document) -> Checked:
         warnings=warnings,
         spec=None if found else spec,
     )
+
+
+def _once(found: list[Problem]) -> Iterator[Problem]:
+    """Each problem once, at its deepest field: schema and task may both have seen it."""
+    for problem in dict.fromkeys(found):
+        depth = len(problem.path)
+        deeper = (other for other in found if len(other.path) > depth and other.path[:depth] == problem.path)
+        if all(other.message != problem.message for other in deeper):
+            yield problem
 
 
 def _frame_problems(data: Mapping[str, Any], kind: str, version: str) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from autoglm_api.problems import FieldPath
 
@@ -125,9 +126,10 @@ def _plain(node: object, path: FieldPath, lines: dict[FieldPath, int]) -> object
             return plain
         case CommentedSeq():
             items: list[object] = []
+            own = node.lc.data or {}
             for index, value in enumerate(node):
                 place = (*path, index)
-                lines[place] = node.lc.data[index][0] + 1
+                lines[place] = own[index][0] + 1 if index in own else lines.get(path, 1)
                 items.append(_plain(value, place, lines))
             return items
         case _:
@@ -138,6 +140,8 @@ def _scalar(node: object) -> object:
     match node:
         case bool() | None:
             return node
+        case ScalarBoolean():
+            return bool(node)
         case int():
             return int(node)
         case float():
@@ -147,5 +151,4 @@ def _scalar(node: object) -> object:
         case TaggedScalar():
             return str(node.value)
         case _:
-            # ScalarBoolean is an int of its own kind only when its anchor is kept; everything else is text.
             return str(node)

@@ -23,7 +23,6 @@ from .pool import log_tail
 from .samples import sample
 from .server import curl, predict, start_server
 from .story import number, parameters
-from .supervisor import WORKER
 
 EXPORT = "export"
 REPORT = "report.html"
@@ -47,7 +46,7 @@ def export_best(local: LocalRun) -> Export:
 
 
 def _export_now(local: LocalRun) -> Export:
-    process = local.pool.start(EXPORT, WORKER, ["export"], share(0, 1, os.environ))
+    process = local.pool.start(EXPORT, local.worker, ["export"], share(0, 1, os.environ))
     with local.console.status("exporting: test rows, ONNX, model card, report"):
         while not (ended := local.pool.reap()):
             if local.interrupts.count:

@@ -29,7 +29,7 @@ from .interrupts import Interrupts
 from .pool import Pool
 from .progress import Progress
 from .results import ending, results_table
-from .supervisor import Supervisor
+from .supervisor import WORKER, Supervisor
 
 FAILED = frozenset({Reason.TOO_MANY_FAILED, Reason.SPEC_ERROR, Reason.DATA_ERROR})
 
@@ -42,6 +42,7 @@ class LocalRun:
         spec: with absolute places.
         file: the YAML file as given, for messages.
         claims: the folder that stands for a cluster's claims.
+        worker: the module that works and exports.
         study, stored, pool: there inside `opened`.
     """
 
@@ -51,6 +52,7 @@ class LocalRun:
     name: str
     file: str
     claims: Path | None = None
+    worker: str = WORKER
     console: Console = field(default_factory=lambda: Console(highlight=False))
     interrupts: Interrupts = field(default_factory=Interrupts)
     study: optuna.Study = field(init=False)
@@ -156,6 +158,7 @@ class LocalRun:
                 pool=self.pool,
                 progress=progress,
                 interrupts=self.interrupts,
+                worker=self.worker,
             ).search()
         if reason is None:
             self.say(f"interrupted; the state is kept in {self.folder.path}\ngo on with the same command again")

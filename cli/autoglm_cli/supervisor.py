@@ -75,6 +75,7 @@ class Supervisor:
         pool: starts the processes.
         progress: tells people.
         interrupts: counts Ctrl-C.
+        worker: the worker's module.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Supervisor:
         pool: Pool,
         progress: Progress,
         interrupts: Interrupts,
+        worker: str = WORKER,
     ) -> None:
         self._study = study
         self._run = run
@@ -95,6 +97,7 @@ class Supervisor:
         self._pool = pool
         self._progress = progress
         self._interrupts = interrupts
+        self._worker = worker
         self._slots = [Slot(number) for number in range(parallel)]
         self._states: dict[int, TrialState] = {}
         self._oom_kills = _oom_kills()
@@ -206,7 +209,7 @@ class Supervisor:
             if len(self._pool.alive) >= wanted:
                 return
             if slot.name not in self._pool.alive and time.monotonic() >= slot.not_before:
-                self._pool.start(slot.name, WORKER, ["work"], share(slot.number, self._parallel, os.environ))
+                self._pool.start(slot.name, self._worker, ["work"], share(slot.number, self._parallel, os.environ))
 
     def _wind_down(self, activity: str) -> None:
         """End all workers: asked first, killed after their grace or at a second Ctrl-C; no trial stays RUNNING."""
@@ -218,7 +221,7 @@ class Supervisor:
         while self._pool.alive:
             self._pool.reap()
             self._narrate(self._study.get_trials(deepcopy=False), activity)
-            if time.monotonic() > deadline or self._interrupts.count > max(1, pressed):
+            if time.monotonic() > deadline or self._interrupts.count > 1:
                 self._pool.kill()
             time.sleep(TICK_SECONDS / 4)
         for trial in self._study.get_trials(deepcopy=False):

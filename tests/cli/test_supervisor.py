@@ -1,0 +1,206 @@
+"""A search on this machine: it ends when it should, survives what kills workers, and counts exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from autoglm_api.attempts import TrialAttribute
+from autoglm_api.exits import Cause
+from autoglm_cli.errors import BusyError, CliError, SpecChangedError
+from autoglm_cli.finish import export_best
+from autoglm_cli.local import LocalRun, open_study
+from autoglm_cli.supervisor import WorkersFailingError
+from autoglm_store.ledger import counts, is_ours
+from autoglm_store.limits import read_limits
+
+from .conftest import StartRun, printed
+
+
+def trials_of(local: LocalRun) -> list[FrozenTrial]:
+    return [trial for trial in open_study(local.folder).get_trials() if is_ours(trial)]
+
+
+def complete(local: LocalRun) -> int:
+    return sum(trial.state == TrialState.COMPLETE for trial in trials_of(local))
+
+
+def run(local: LocalRun) -> bool:
+    with local.opened(fresh=False):
+        return local.search()
+
+
+def soon(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_search_ends_with_exactly_max_trials_and_a_table(local_run: StartRun) -> None:
+    local = local_run()
+    assert run(local)
+    assert complete(local) == 6
+    assert "all trials are finished: 6 complete" in printed(local)
+    assert "← best" in printed(local)
+
+
+def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None:
+    local = local_run({"kill": [1, 2]})
+    assert run(local)
+    lost = [trial for trial in trials_of(local) if trial.user_attrs.get(TrialAttribute.CAUSE) == Cause.LOST]
+    assert {trial.number for trial in lost} == {1, 2}
+    assert complete(local) == 6
+    assert counts(trials_of(local), read_limits(open_study(local.folder))).retried == 2
+    assert "killed by SIGKILL" in printed(local)
+    assert "will be tried again" in printed(local)
+
+
+def test_the_goal_ends_the_search_early(local_run: StartRun) -> None:
+    local = local_run({"metric": 0.9, "seconds": 0.2}, objectives=[
+        {"metric": "f1_macro", "direction": "Maximize", "goal": 0.9}
+    ], trials={"max": 500, "parallel": 1})  # fmt: skip
+    assert run(local)
+    assert complete(local) < 20
+    assert "the goal is reached" in printed(local)
+    assert all(trial.state.is_finished() for trial in trials_of(local) if trial.state != TrialState.WAITING)
+
+
+def test_a_deadline_in_the_past_starts_nothing(local_run: StartRun) -> None:
+    local = local_run(budget={"deadline": "2020-01-01T00:00:00Z"})
+    with pytest.raises(CliError, match="no trial is feasible"):
+        run(local)
+    assert complete(local) == 0
+    assert "the deadline has come" in printed(local)
+
+
+def test_a_data_error_ends_the_run_with_its_sentence_and_the_next_run_begins_again(local_run: StartRun) -> None:
+    local = local_run({"exit": 65})
+    with pytest.raises(CliError, match=r"the data cannot be used: train.jsonl is empty"):
+        run(local)
+    again = local_run()
+    assert run(again)
+    assert "ended before its first result" in printed(again)
+    assert complete(again) == 6
+
+
+def test_workers_that_only_crash_are_given_up_with_their_log(
+    local_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoglm_cli.supervisor.FIRST_DELAY_SECONDS", 0.01)
+    local = local_run({"exit": 70}, trials={"max": 6, "parallel": 1})
+    with pytest.raises(WorkersFailingError, match="5 workers in a row") as caught:
+        run(local)
+    assert "about to end" in str(caught.value)
+
+
+def test_a_second_supervisor_is_refused(local_run: StartRun) -> None:
+    first, second = local_run(), local_run()
+    with first.opened(fresh=False), pytest.raises(BusyError, match=f"in use by process {os.getpid()}"):
+        run(second)
+
+
+def test_interrupted_and_run_again_is_as_if_nothing_had_happened(local_run: StartRun) -> None:
+    local = local_run({"seconds": 0.4})
+    interrupt = threading.Thread(target=lambda: _interrupt_when(local, lambda: complete(local) >= 2))
+    interrupt.start()
+    assert not run(local)
+    interrupt.join()
+    before = complete(local)
+    assert 2 <= before < 6
+    assert all(trial.state != TrialState.RUNNING for trial in trials_of(local))
+    assert "go on with the same command again" in printed(local)
+    again = local_run()
+    assert run(again)
+    assert complete(again) == 6
+    assert "going on:" in printed(again)
+
+
+def _interrupt_when(local: LocalRun, condition: Callable[[], bool]) -> None:
+    soon(lambda: local.folder.has_study and condition())
+    local.interrupts.count += 1
+
+
+def test_a_second_interrupt_kills_workers_that_do_not_listen(local_run: StartRun) -> None:
+    local = local_run({"seconds": 60, "hang": True})
+
+    def press_twice() -> None:
+        soon(lambda: local.folder.has_study and any(trial.state == TrialState.RUNNING for trial in trials_of(local)))
+        local.interrupts.count += 2
+
+    pressing = threading.Thread(target=press_twice)
+    pressing.start()
+    begun = time.monotonic()
+    assert not run(local)
+    pressing.join()
+    assert time.monotonic() - begun < 15
+    assert all(trial.state != TrialState.RUNNING for trial in trials_of(local))
+
+
+def test_a_finished_run_only_shows_its_results(local_run: StartRun) -> None:
+    assert run(local_run())
+    again = local_run({"exit": 70})
+    assert run(again)
+    assert "all trials are finished" in printed(again)
+    assert not list(again.folder.logs.glob("worker-1.log.*"))
+
+
+def test_more_trials_may_be_asked_for_later(local_run: StartRun) -> None:
+    assert run(local_run())
+    more = local_run(trials={"max": 9, "parallel": 2})
+    assert run(more)
+    assert complete(more) == 9
+
+
+def test_an_edited_study_is_refused_with_what_changed(local_run: StartRun) -> None:
+    assert run(local_run())
+    with pytest.raises(SpecChangedError, match=r"sampler changed.*--fresh"):
+        run(local_run(sampler={"seed": 8}))
+
+
+def test_fresh_forgets_the_earlier_run(local_run: StartRun) -> None:
+    assert run(local_run())
+    other = local_run(sampler={"seed": 8})
+    uid = other.folder.read_record().uid
+    with other.opened(fresh=True):
+        assert other.search()
+    assert other.folder.read_record().uid != uid
+
+
+def test_a_torn_last_line_is_cut_off_with_a_message(local_run: StartRun) -> None:
+    assert run(local_run())
+    again = local_run()
+    with again.folder.journal.open("ab") as journal:
+        journal.write(b'{"op_code": 4, "wor')
+    assert run(again)
+    assert "cut off 19 bytes" in printed(again)
+
+
+def test_export_puts_the_report_into_the_runs_folder_and_is_not_repeated(local_run: StartRun) -> None:
+    local = local_run()
+    with local.opened(fresh=False):
+        assert local.search()
+        exported = export_best(local)
+    assert f"trial {exported.trial}" in local.folder.report.read_text()
+    marker = Path(exported.uri.removeprefix("file://")) / "manifest.json"
+    marker.write_text("kept")
+    again = local_run()
+    with again.opened(fresh=False):
+        assert again.search()
+        assert export_best(again) == exported
+    assert marker.read_text() == "kept"
+
+
+def test_no_child_outlives_the_run(local_run: StartRun) -> None:
+    local = local_run({"seconds": 60})
+    with local.opened(fresh=False):
+        process = local.pool.start("worker-0", local.worker, ["work"]).popen
+        assert process.poll() is None
+    assert process.poll() == -signal.SIGKILL
