@@ -18,6 +18,7 @@ CLAIMS_ROOT = "AUTOGLM_CLAIMS_ROOT"
 SCRATCH = "AUTOGLM_SCRATCH"
 TERMINATION_LOG = "AUTOGLM_TERMINATION_LOG"
 LOG_FORMAT = "AUTOGLM_LOG_FORMAT"
+LIMITS_SECONDS = "AUTOGLM_LIMITS_SECONDS"
 MODEL_URI = "AUTOGLM_MODEL_URI"
 MODEL_DIGEST = "AUTOGLM_MODEL_DIGEST"
 MODEL_NAME = "AUTOGLM_MODEL_NAME"
@@ -39,6 +40,7 @@ class WorkerEnvironment(Model):
         gpus: GPUs the pod holds, for GPU-seconds.
         secrets_root: a folder per place (`model`, `data`, `artifacts`), each a mounted Secret, if there is one.
         claims_root: a folder per mounted claim: `pvc://<claim>/<path>` is `<claims_root>/<claim>/<path>`.
+        limits_seconds: how often the study's limits are read again while a trial is training.
     """
 
     storage_url: str
@@ -51,6 +53,7 @@ class WorkerEnvironment(Model):
     claims_root: Path = Path(DEFAULT_CLAIMS_ROOT)
     scratch: Path = Path("/tmp")
     termination_log: Path = Path(DEFAULT_TERMINATION_LOG)
+    limits_seconds: float = 60.0
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> WorkerEnvironment:
@@ -70,4 +73,5 @@ class WorkerEnvironment(Model):
             claims_root=Path(environ.get(CLAIMS_ROOT, DEFAULT_CLAIMS_ROOT)),
             scratch=Path(environ.get(SCRATCH, "/tmp")),
             termination_log=Path(environ.get(TERMINATION_LOG, DEFAULT_TERMINATION_LOG)),
+            limits_seconds=float(environ.get(LIMITS_SECONDS, "60") or "60"),
         )

@@ -37,7 +37,10 @@ class LogicalTrial:
         return self.attempts[-1]
 
     def phase(self, limits: Limits) -> Phase:
-        """Where the trial stands; a failure whose retry is due but not created yet is waiting."""
+        """Where the trial stands; a failure whose retry is due but not created yet is waiting.
+
+        A trial that was stopped because the study had ended has not failed: it was given up early, as by a pruner.
+        """
         match self.last.state:
             case TrialState.WAITING:
                 return "waiting"
@@ -47,6 +50,8 @@ class LogicalTrial:
                 return "complete"
             case TrialState.PRUNED:
                 return "infeasible" if TrialAttribute.INFEASIBLE in self.last.user_attrs else "pruned"
+            case TrialState.FAIL if cause_of(self.last) == Cause.STOPPED:
+                return "pruned"
             case TrialState.FAIL:
                 return "waiting" if self.retry_due(limits) else "failed"
 
@@ -160,6 +165,15 @@ def top(trials: Sequence[FrozenTrial], run: Run, n: int = 10) -> list[FrozenTria
 def best(trials: Sequence[FrozenTrial], run: Run) -> FrozenTrial | None:
     """The best candidate; None while there is none."""
     return next(iter(top(trials, run, 1)), None)
+
+
+def would_lead(value: float, trials: Sequence[FrozenTrial], run: Run, n: int) -> bool:
+    """Whether a feasible trial with `value` would now be one of the `n` best; of equals, the older one stays."""
+    leaders = top(trials, run, n)
+    worst = leaders[-1].value if len(leaders) == n else None
+    if worst is None:
+        return True
+    return value > worst if run.objective.direction == "Maximize" else value < worst
 
 
 def reaches(value: float, goal: float, run: Run) -> bool:
