@@ -183,6 +183,11 @@ class Databases:
         if url in self._known:
             self._known[url].database.forget(study)
 
+    def reset(self, url: str) -> None:
+        """Close the breaker: the reason for its failures has been removed."""
+        if url in self._known:
+            self._known[url].breaker = _Breaker()
+
     async def rest(self) -> None:
         """Close the connections of databases that nobody has used for a minute."""
         for guarded in list(self._known.values()):

@@ -93,12 +93,7 @@ class Kube:
     @classmethod
     async def connect(cls, *, timeout_seconds: float = 30.0) -> Kube:
         """A client for the pod's service account, or else for the kubeconfig of the environment."""
-        configuration = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        configuration.connection_pool_maxsize = 64
+        configuration = await _configuration()
         return cls(client.ApiClient(configuration), timeout_seconds=timeout_seconds)
 
     async def __aenter__(self) -> Self:
@@ -186,6 +181,35 @@ class Kube:
             raise _translated(response.status, data, f"{method} {path}")
         answer: Object = json.loads(data)
         return answer
+
+
+async def connection() -> dict[str, Any]:
+    """How to reach the API server, read anew at each call: service account tokens change every hour.
+
+    Returns:
+        `server`, `ca_path`, `token`, `certificate_path`, `private_key_path`, `insecure`; the names are Kopf's.
+    """
+    configuration: Any = await _configuration()
+    bearer = (await configuration.auth_settings()).get("BearerToken") or {}
+    return {
+        "server": configuration.host,
+        "ca_path": configuration.ssl_ca_cert,
+        "token": str(bearer.get("value") or "").removeprefix("Bearer ") or None,
+        "certificate_path": configuration.cert_file,
+        "private_key_path": configuration.key_file,
+        "insecure": not configuration.verify_ssl,
+    }
+
+
+async def _configuration() -> client.Configuration:
+    """The pod's service account, or else the kubeconfig of the environment."""
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    configuration.connection_pool_maxsize = 64
+    return configuration
 
 
 def _typed(resource: Resource, body: Object) -> Object:

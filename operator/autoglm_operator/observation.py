@@ -65,7 +65,6 @@ class Pod:
         disruption: reason of a true `DisruptionTarget` condition.
         waiting: reason and message of a container that cannot start.
         unschedulable: the scheduler's sentence.
-        grace_seconds: its termination grace period.
     """
 
     name: str
@@ -74,7 +73,6 @@ class Pod:
     created: datetime
     job_uid: str | None = None
     deleted: datetime | None = None
-    grace_seconds: int = 30
     reason: str = ""
     message: str = ""
     disruption: str = ""

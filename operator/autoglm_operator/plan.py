@@ -45,7 +45,7 @@ def plan(seen: Observation, now: datetime, settings: Settings) -> Plan:
     draft = Draft()
     study = seen.study
     if study.deleted is not None:
-        if not has_finalizer(seen):
+        if not has_finalizer(seen.study):
             return Plan((), study.status)
         _plan_deletion(draft, seen, now, settings)
         status = study_status(seen, Findings(), now)
@@ -71,8 +71,8 @@ def is_over(status: StudyStatus) -> bool:
 def _plan_finalizer(draft: Draft, seen: Observation) -> None:
     """Our finalizer is there exactly while deleting the study must delete its trials."""
     spec = seen.study.spec
-    if spec is not None and has_finalizer(seen) != (spec.deletion_policy == "Delete"):
-        draft.actions.append(_finalizer_patch(seen, present=not has_finalizer(seen)))
+    if spec is not None and has_finalizer(seen.study) != (spec.deletion_policy == "Delete"):
+        draft.actions.append(_finalizer_patch(seen, present=not has_finalizer(seen.study)))
 
 
 def _finalizer_patch(seen: Observation, *, present: bool) -> Patch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoglm_api.names import FINALIZER, Component
-from autoglm_operator.observation import Job, JobState, Observation
+from autoglm_operator.observation import Job, JobState, Observation, Study
 from autoglm_operator.settings import Settings
 
 from .slots import backoff
@@ -77,6 +77,6 @@ def _remove(seen: Observation, now: datetime, settings: Settings) -> CleanupPlan
     return CleanupPlan(requeue_seconds=LOOK_AGAIN_SECONDS)
 
 
-def has_finalizer(seen: Observation) -> bool:
+def has_finalizer(study: Study) -> bool:
     """Whether the study waits for us when it is deleted."""
-    return FINALIZER in seen.study.finalizers
+    return FINALIZER in study.finalizers

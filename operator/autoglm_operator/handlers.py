@@ -1,0 +1,104 @@
+"""All of Kopf that we use: events mark keys dirty, indices hold children. Nothing is written to users' objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from autoglm_api.names import LABEL_ENDPOINT_UID, LABEL_MANAGED_BY, LABEL_STUDY_UID, MANAGED_BY
+
+from .children import Children
+from .kube import DEPLOYMENTS, ENDPOINTS, JOBS, PODS, STUDIES, Object, Resource
+from .observation import Job, Pod
+from .parse import parse_job, parse_pod
+from .queue import Key, WorkQueue
+
+OURS = {LABEL_MANAGED_BY: MANAGED_BY}
+# Kopf takes a finalizer with this name away wherever it finds one, so it must not be our own.
+UNUSED_FINALIZER = "kopf.autoglm.io/unused"
+
+
+class Owners:
+    """Which live study or endpoint a label's UID means; children are ignored until their owner is known."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Key] = {}
+
+    def see(self, uid: str, key: Key, *, gone: bool) -> None:
+        """Take in an event about an owner."""
+        if gone:
+            self._keys.pop(uid, None)
+        else:
+            self._keys[uid] = key
+
+    def of(self, labels: Mapping[str, str]) -> Key | None:
+        """The owner of an object with these labels."""
+        return self._keys.get(labels.get(LABEL_STUDY_UID) or labels.get(LABEL_ENDPOINT_UID) or "")
+
+    def endpoints_in(self, namespace: str) -> list[Key]:
+        """The endpoints of a namespace: a study's news may make it a candidate for any of them."""
+        return [key for key in self._keys.values() if (key.kind, key.namespace) == (ENDPOINTS.plural, namespace)]
+
+
+def build_registry(queue: WorkQueue, children: Children) -> kopf.OperatorRegistry:
+    """The handlers, around the queue that they fill and the children that they show."""
+    registry, owners = kopf.OperatorRegistry(), Owners()
+    _index_children(registry, children)
+
+    async def on_owner(*, resource: kopf.Resource, body: kopf.Body, event: Any, **_: Any) -> None:
+        namespace, name, uid = body.meta["namespace"], body.meta["name"], body.meta["uid"]
+        key = Key(resource.plural, namespace, name)
+        owners.see(uid, key, gone=event["type"] == "DELETED")
+        queue.mark(key)
+        if resource.plural == STUDIES.plural:
+            for endpoint in owners.endpoints_in(namespace):
+                queue.mark(endpoint)
+
+    async def on_child(labels: Mapping[str, str], **_: Any) -> None:
+        key = owners.of(labels)
+        if key is not None:
+            queue.mark(key)
+
+    for kind in (STUDIES, ENDPOINTS):
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_owner)
+    for kind in (JOBS, PODS, DEPLOYMENTS):
+        kopf.on.event(kind.group, kind.version, kind.plural, labels=OURS, registry=registry)(on_child)
+    return registry
+
+
+def _index_children(registry: kopf.OperatorRegistry, children: Children) -> None:
+    @kopf.index(JOBS.group, JOBS.version, JOBS.plural, labels=OURS, registry=registry)
+    async def job_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Job] | None:
+        uid = labels.get(LABEL_STUDY_UID)
+        return None if uid is None else {uid: parse_job(_plain(body))}
+
+    @kopf.index(PODS.group, PODS.version, PODS.plural, labels=OURS, registry=registry)
+    async def pod_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Pod] | None:
+        uid = labels.get(LABEL_STUDY_UID)
+        return None if uid is None else {uid: parse_pod(_plain(body))}
+
+    @kopf.on.startup(registry=registry)
+    async def bind(**indices: Any) -> None:
+        children.bind(indices["job_index"], indices["pod_index"])
+
+
+def _plain(body: kopf.Body) -> Object:
+    return {key: body[key] for key in ("metadata", "spec", "status") if key in body}
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Kopf as a pure watcher: no Events, no annotations, no finalizers, no watching of namespaces or CRDs."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.persistence.finalizer = UNUSED_FINALIZER
+    settings.process.ultimate_exiting_timeout = 10.0
+    for kind in (JOBS, PODS, DEPLOYMENTS):
+        settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+    return settings
+
+
+def _selector(kind: Resource) -> Any:
+    return kind.group, kind.version, kind.plural

@@ -1,0 +1,146 @@
+"""One study's reconcile: observe, plan, apply. Everything that can be decided is decided in `plan.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import assert_never
+
+import psycopg
+
+from autoglm_store.errors import StoreError
+
+from .actions import (
+    Action,
+    Apply,
+    Create,
+    CreateRetry,
+    CreateStudy,
+    Delete,
+    DeleteTrials,
+    EmitEvent,
+    FailAttempt,
+    Patch,
+    ProvisionDatabase,
+    VoidAttempt,
+    WriteFatal,
+    WriteLimits,
+    WriteStatus,
+)
+from .apply import apply_one
+from .database import ensure_secret, password_of, provision
+from .kube import JOBS, Rejected, Unavailable
+from .metrics import STUDY_SERIES
+from .observation import Rejection
+from .observe import Memory, Sight, observe
+from .plan import is_over, plan
+from .queue import Key
+from .trials import apply_to_trials
+
+log = logging.getLogger(__name__)
+
+
+class StudyReconciler:
+    """Brings studies to where they should be; called by the queue with one key at a time."""
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one study; returns the seconds until the next look, or None.
+
+        Raises:
+            KubeError: the API server could not be asked; the queue calls again.
+        """
+        seen = await observe(self._sight, key)
+        if seen is None:
+            self._sight.forget(key)
+            STUDY_SERIES.forget(key.namespace, key.name)
+            return None
+        now = datetime.now(UTC)
+        decided = plan(seen, now, self._sight.settings)
+        memory = self._sight.memory(key)
+        STUDY_SERIES.show(key.namespace, key.name, decided.status)
+        try:
+            for action in decided.actions:
+                await self._apply(action, memory, now)
+        except StoreError as error:
+            # The next look finds out what is wrong with the database and says so in the status.
+            log.info("storage: %s", error, extra={"namespace": key.namespace, "study": key.name})
+            return 0.1
+        if is_over(decided.status):
+            self._sight.forget(key, seen.study.uid)
+        return decided.requeue_seconds
+
+    async def _apply(self, action: Action, memory: Memory, now: datetime) -> None:
+        match action:
+            case Create(resource=resource) if resource is JOBS:
+                await self._create_job(action, memory, now)
+            case Create() | Apply() | Patch() | Delete() | EmitEvent():
+                await apply_one(self._sight.kube, action)
+            case WriteStatus():
+                await apply_one(self._sight.kube, action)
+                memory.status_written = now
+            case ProvisionDatabase(namespace=namespace):
+                await self._provision(namespace)
+            case (
+                CreateStudy()
+                | WriteLimits()
+                | WriteFatal()
+                | FailAttempt()
+                | VoidAttempt()
+                | CreateRetry()
+                | DeleteTrials()
+            ):
+                assert memory.url is not None, "trials are written only after they were read"
+                await apply_to_trials(self._sight.databases, memory.url, action)
+                _tell(action)
+            case _:
+                assert_never(action)
+
+    async def _create_job(self, action: Create, memory: Memory, now: datetime) -> None:
+        """A Job that the API server refuses is remembered for the status, and tried again later."""
+        before = memory.rejection
+        if before is not None and before.at == now:
+            return  # refused once in this pass: the others would be refused alike
+        try:
+            await apply_one(self._sight.kube, action)
+        except Rejected as error:
+            times = before.times + 1 if before is not None else 1
+            memory.rejection = Rejection(str(error), now, times)
+        else:
+            memory.rejection = None
+
+    async def _provision(self, namespace: str) -> None:
+        """Make the namespace's database; blocking calls run in a thread."""
+        admin_url = self._sight.settings.database_url
+        assert admin_url is not None, "planned only where the installation has a database"
+        url = await ensure_secret(self._sight.kube, namespace, admin_url)
+        try:
+            await asyncio.to_thread(provision, admin_url, namespace, password_of(url))
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split())[:300]
+            raise Unavailable(f"the database server refuses to make a database: {reason}") from None
+        self._sight.databases.reset(url)
+        log.info("made the namespace's database", extra={"namespace": namespace})
+
+
+def _tell(action: Action) -> None:
+    """One log line for what changed about a trial."""
+    match action:
+        case FailAttempt(ref=ref, trial=trial, cause=cause, message=message):
+            log.info("trial ended without result: %s: %s", cause, message, extra={**_names(ref.study), "trial": trial})
+        case VoidAttempt(ref=ref, trial=trial):
+            log.info("claim is void", extra={**_names(ref.study), "trial": trial})
+        case CreateRetry(ref=ref, trial=trial):
+            log.info("trial is tried again", extra={**_names(ref.study), "trial": trial})
+        case CreateStudy(ref=ref):
+            log.info("study created", extra=_names(ref.study))
+        case _:
+            return
+
+
+def _names(study: str) -> dict[str, str]:
+    namespace, name, _ = study.split("/")
+    return {"namespace": namespace, "study": name}
