@@ -50,6 +50,9 @@ class TrialControl(Protocol):
     def report(self, step: int, value: float) -> None:
         """Report the objective metric on validation rows after `step` (counted from 1, increasing).
 
+        A step is the same share of the rows in every trial (text classification: half an epoch), so pruners may
+        compare trials. A trial without a course to watch (a closed-form head) reports nothing.
+
         Raises:
             TrialPruned: the pruner has given this trial up.
             Interrupted: a deadline, timeout, SIGTERM or lost lease ends the attempt; let it pass through.
@@ -59,11 +62,15 @@ class TrialControl(Protocol):
         """Call at least once per optimiser step; cheap. Raises `Interrupted` like `report`."""
 
     def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
-        """Offer a checkpoint after `step`; `write` is called with an empty folder only if one is due."""
+        """Offer a checkpoint; `write` is called with an empty folder only if one is due.
+
+        `step` is the last *reported* step, 0 before the first, so a resumed attempt reports `step + 1` next. It is
+        offered after every optimiser step, hence several times with the same `step`; the newest replaces the others.
+        """
 
 
 class FittedModel(Protocol):
-    """A trained model, still in memory."""
+    """A trained model. It stays usable after later calls of `fit`; switching back and forth costs a copy of weights."""
 
     def evaluate(self, split: SplitName) -> Mapping[str, float]:
         """All metrics of the task on `split`; values may be NaN, never missing.
@@ -116,11 +123,27 @@ class LoadedTask(Protocol):
     def has_test(self) -> bool:
         """Whether the study named test rows."""
 
+    @property
+    def row_counts(self) -> Mapping[str, int]:
+        """Rows by split."""
+
+    def overlap(self, split: SplitName) -> int:
+        """How many rows of `split` also stand in the training rows: figures on them flatter."""
+
     def fit(self, parameters: Mapping[str, Scalar], control: TrialControl) -> FittedModel:
-        """Train at one point of the space; parameters left out take the task's defaults."""
+        """Train at one point of the space; parameters left out take the task's defaults.
+
+        Raises:
+            TrialPruned, Interrupted: from `control`; the task can `fit` again afterwards.
+            Infeasible: a GPU's memory ran out twice.
+        """
 
     def restore(self, parameters: Mapping[str, Scalar], folder: Path) -> FittedModel:
-        """The model that `save` wrote to `folder`, answering exactly as it did."""
+        """The model that `save` wrote to `folder`, answering exactly as it did.
+
+        Raises:
+            DataError: the labels of the training rows have changed since.
+        """
 
     def baseline(self, split: SplitName) -> Predictions:
         """The plain baseline (TF-IDF and logistic regression for text), fitted on the training rows."""

@@ -71,12 +71,6 @@ class Dataset:
             test=self.test.digest if self.test else None,
         )
 
-    @property
-    def overlap(self) -> int:
-        """How many test rows have a text that also stands in the training rows."""
-        known = set(self.train.texts)
-        return sum(text in known for text in self.test.texts) if self.test else 0
-
     def targets(self, rows: Rows) -> list[int]:
         """Label indices of `rows`, in order."""
         index = {label: place for place, label in enumerate(self.labels)}

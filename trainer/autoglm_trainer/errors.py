@@ -3,6 +3,7 @@
 TrainerError
 ├── SpecError      the study asks for what cannot be done; every trial would fail alike (exit 64)
 ├── DataError      the rows cannot be used; every trial would fail alike (exit 65)
+├── NothingToExport  no trial is complete, finite and feasible
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
 ├── Infeasible     this point cannot be trained here (out of memory twice); the search goes on
@@ -34,6 +35,10 @@ class DataError(TrainerError):
 
 class SourceUnreachable(TrainerError):  # noqa: N818 - what is so, not what broke
     """The place of data or model does not answer now."""
+
+
+class NothingToExport(TrainerError):  # noqa: N818 - what is so, not what broke
+    """No trial is complete, finite and feasible."""
 
 
 class ExportError(TrainerError):

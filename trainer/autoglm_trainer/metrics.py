@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,19 +52,33 @@ def _from_confusion(confusion: Ints) -> dict[str, float]:
     }
 
 
-def interval(
-    sample: Callable[[Ints], float], rows: int, *, seed: int, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of `sample(row numbers)` over `rows` rows drawn with replacement."""
+def bootstrap(
+    answers: Sequence[Floats], truth: Ints, *, seed: int, resamples: int = RESAMPLES
+) -> list[dict[str, Floats]]:
+    """The metrics of several models over the same random rows, so that their differences can be judged too.
+
+    Args:
+        answers: probabilities (rows, labels) of each model on the same rows.
+        truth: (rows,), label indices.
+        seed: chooses the rows.
+        resamples: how often `rows` rows are drawn with replacement.
+
+    Returns:
+        for each model, metric → (resamples,).
+    """
     draw = np.random.default_rng(seed)
-    values = [sample(draw.integers(0, rows, rows)) for _ in range(resamples)]
+    drawn = [draw.integers(0, len(truth), len(truth)) for _ in range(resamples)]
+    return [_columns([measure(answer[rows], truth[rows]) for rows in drawn]) for answer in answers]
+
+
+def _columns(measured: Sequence[dict[str, float]]) -> dict[str, Floats]:
+    return {name: np.array([one[name] for one in measured]) for name in measured[0]}
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of bootstrap values."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def score(metric: str, probabilities: Floats, truth: Ints) -> Callable[[Ints], float]:
-    """`metric` of a subset of rows, for `interval`."""
-    return lambda rows: measure(probabilities[rows], truth[rows])[metric]
 
 
 def latency_p95_ms(

@@ -70,6 +70,16 @@ class LoadedTextClassification:
         """Whether the study named test rows."""
         return self.data.test is not None
 
+    @property
+    def row_counts(self) -> Mapping[str, int]:
+        """Rows by split."""
+        return {split: len(rows) for split, rows in self.corpus.splits.items()}
+
+    def overlap(self, split: SplitName) -> int:
+        """How many texts of `split` also stand in the training rows."""
+        known = set(self.data.train.texts)
+        return sum(text in known for text in self.rows(split).texts)
+
     def rows(self, split: str) -> Rows:
         """The rows of `split`.
 

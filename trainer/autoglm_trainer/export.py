@@ -1,0 +1,198 @@
+"""From a finished study to a model: best feasible trial, judged once on the test rows, exported, published."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from autoglm_api.attempts import Export, TrialAttribute
+from autoglm_api.base import Scalar
+from autoglm_api.catalog import defaults
+from autoglm_api.manifest import MANIFEST, Manifest, ModelFile, Provenance, digest
+from autoglm_api.run import Run
+from autoglm_store.ledger import best, logical_trials, origin_of
+from autoglm_store.limits import read_limits
+from autoglm_store.sampling import training_seed
+
+from .artifacts import Artifacts
+from .contract import ExportDescription, FittedModel, LoadedTask, Places, SplitName
+from .errors import Infeasible, NothingToExport
+from .report import Contender, ReportContent, render_model_card, render_report
+from .tasks import get_task
+
+FOLDER = "export"
+_VERSIONS = ("open-autoglm", "torch", "transformers", "peft", "tokenizers", "onnxruntime", "scikit-learn", "optuna")
+
+log = logging.getLogger(__name__)
+
+
+def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifacts) -> Export:
+    """Export the best feasible trial to `<run.artifacts_uri>/export/`.
+
+    The caller records the answer with `autoglm_store.limits.write_export`. An earlier export there is replaced.
+
+    Args:
+        study: all its trials are read, nothing is written.
+        run: the study's frozen run.
+        places: where model and rows are.
+        artifacts: the run's folder in the artifact store.
+
+    Raises:
+        NothingToExport: no trial is complete, finite and feasible.
+        SpecError, DataError: model or rows cannot be used any more.
+        ExportError: the exported graph answers differently from the trained model.
+    """
+    started = time.process_time()
+    trials = study.get_trials(deepcopy=False)
+    winner = best(trials, run)
+    if winner is None:
+        raise NothingToExport(
+            "no trial is complete, finite and within the constraints, so there is no model to export; see why the"
+            " trials failed, or loosen the constraints"
+        )
+    loaded = get_task(run.task).load(run, places)
+    places.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.scratch) as scratch:
+        fitted = _restore(loaded, run, winner, artifacts, Path(scratch, "weights"))
+        folder = Path(scratch, FOLDER)
+        folder.mkdir()
+        description = fitted.export(folder)
+        split: SplitName = "test" if loaded.has_test else "validation"
+        contenders, missing = _contenders(loaded, run, winner, fitted, split)
+        content = ReportContent(
+            run=run,
+            best=winner,
+            trials=tuple(logical_trials(trials, read_limits(study))),
+            contenders=tuple(contenders),
+            judged_on=split,
+            missing=tuple(missing),
+            digests=loaded.digests,
+            overlap=loaded.overlap(split),
+            rows=loaded.row_counts,
+            versions=_versions(),
+            training_seed=training_seed(run, origin_of(winner)),
+            cpu_seconds=time.process_time() - started,
+            created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        )
+        (folder / "report.html").write_text(render_report(content), encoding="utf-8")
+        (folder / "README.md").write_text(render_model_card(content), encoding="utf-8")
+        measured = winner.user_attrs.get(TrialAttribute.METRICS, {})
+        validation = {**measured, run.objective.metric: float(winner.value or 0.0)}
+        manifest = _manifest(content, description, validation, folder)
+        written = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
+        (folder / MANIFEST).write_bytes(written)
+        artifacts.delete(FOLDER)
+        artifacts.upload(folder, FOLDER)
+    return Export(
+        uri=f"{run.artifacts_uri}/{FOLDER}",
+        digest=digest(written),
+        trial=winner.number,
+        metrics=manifest.test or manifest.validation,
+        test_digest=loaded.digests.test,
+    )
+
+
+class Unattended:
+    """The control of a training that nobody watches: it reports to nobody and is never stopped."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.resume_from: Path | None = None
+
+    def report(self, step: int, value: float) -> None:
+        """Nobody listens."""
+
+    def heartbeat(self) -> None:
+        """Nobody waits."""
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Nothing is due."""
+
+
+def _restore(loaded: LoadedTask, run: Run, winner: FrozenTrial, artifacts: Artifacts, folder: Path) -> FittedModel:
+    """The winner's model; trained again from its seed if its weights were not kept."""
+    path = winner.user_attrs.get(TrialAttribute.WEIGHTS)
+    if path is None:
+        log.warning("the weights of trial %s were not kept; training it again", winner.number)
+        return loaded.fit(winner.params, Unattended(training_seed(run, origin_of(winner))))
+    artifacts.download(path, folder)
+    return loaded.restore(winner.params, folder)
+
+
+def _contenders(
+    loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName
+) -> tuple[list[Contender], list[str]]:
+    """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
+    chosen = {**defaults(run.task, winner.params), **winner.params}
+    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params))], []
+    usual = dict(defaults(run.task, {}))
+    if chosen == usual:
+        missing.append("The winner is the default configuration.")
+    else:
+        try:
+            default = loaded.fit(usual, Unattended(run.sampler.seed))
+            found.append(_contender("default", default, split, usual))
+        except Infeasible as error:
+            missing.append(f"The default configuration could not be trained: {error}.")
+    found.append(Contender("baseline", loaded.baseline(split), {}, {}))
+    return found, missing
+
+
+def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The searched parameters first, then the defaults that filled the rest."""
+    return {**searched, **{name: value for name, value in chosen.items() if name not in searched}}
+
+
+def _contender(name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar]) -> Contender:
+    latency = fitted.evaluate(split)["latency_p95_ms"]
+    return Contender(name, fitted.predict(split), {"latency_p95_ms": latency}, parameters)
+
+
+def _manifest(
+    content: ReportContent, description: ExportDescription, validation: Mapping[str, float], folder: Path
+) -> Manifest:
+    run, winner = content.run, content.winner
+    return Manifest(
+        task=run.task,
+        created=datetime.now(UTC),
+        files=tuple(_file(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()),
+        labels=description.labels,
+        max_length=description.max_length,
+        inputs=description.inputs,
+        metric=run.objective.metric,
+        direction=run.objective.direction,
+        parameters=dict(winner.parameters),
+        validation=dict(validation),
+        test=winner.metrics if content.judged_on == "test" else None,
+        seed=content.training_seed,
+        versions=dict(content.versions),
+        data=content.digests,
+        provenance=Provenance(
+            namespace=run.namespace,
+            study=run.name,
+            study_uid=run.uid,
+            trial=content.best.number,
+            base_model=run.model.source,
+            revision=run.model.revision,
+        ),
+    )
+
+
+def _file(folder: Path, path: Path) -> ModelFile:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelFile(path=path.relative_to(folder).as_posix(), sha256=sha256, size_bytes=path.stat().st_size)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}

@@ -1,0 +1,9 @@
+"""The report of a finished study: one HTML file that needs nothing else, and the model card beside it."""
+
+from __future__ import annotations
+
+from .content import Contender, ReportContent
+from .html import render_report
+from .model_card import render_model_card
+
+__all__ = ["Contender", "ReportContent", "render_model_card", "render_report"]

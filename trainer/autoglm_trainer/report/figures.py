@@ -1,0 +1,174 @@
+"""The figures as inline SVG: no links, no fonts of their own, and colours that follow the page's light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial, TrialState
+
+from autoglm_api.space import Choices, Parameter
+
+from .content import ReportContent
+
+# A colour that no figure uses otherwise; it becomes the page's text colour.
+_INK = "#010203"
+_ACCENT, _MUTED, _BAD = "#2f6fde", "#8a94a6", "#d9822b"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "autoglm",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    # Labels are the user's words, never formulas.
+    "text.parse_math": False,
+    "text.color": _INK,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#8a94a640",
+    "legend.frameon": False,
+    "axes.formatter.use_mathtext": False,
+}
+# Beyond these a file would grow by megabytes and a point would be no wider than a hair.
+_POINTS = 1_000
+_SLICES = 12
+
+
+def history(content: ReportContent) -> str:
+    """Every trial's value in order, with the best so far."""
+    trials = [trial.last for trial in content.trials]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 2.9)
+        best = _running_best(complete, maximize=content.run.objective.direction == "Maximize")
+        axes.step(*best, where="post", color=_ACCENT, linewidth=1.6, label="best so far")
+        shown = _thinned(complete)
+        axes.scatter([t.number for t in shown], list(map(_value, shown)), s=22, color=_ACCENT, label="complete")
+        stopped = _thinned(pruned)
+        values = [list(trial.intermediate_values.values())[-1] for trial in stopped]
+        if stopped:
+            numbers = [trial.number for trial in stopped]
+            axes.scatter(numbers, values, s=20, facecolors="none", edgecolors=_MUTED, label="pruned (last report)")
+        axes.scatter(
+            [content.best.number], [_value(content.best)], s=90, facecolors="none", edgecolors=_BAD, linewidths=1.8
+        )
+        axes.set_xlabel("trial")
+        axes.set_ylabel(f"{content.run.objective.metric}, validation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="best", fontsize=8)
+        return _svg(figure, f"Value of each trial; the best is trial {content.best.number}")
+
+
+def slices(content: ReportContent) -> list[tuple[str, str]]:
+    """For each searched parameter its name, and every complete trial's value over it."""
+    trials = [trial.last for trial in content.trials if trial.last.state == TrialState.COMPLETE]
+    drawn = []
+    for parameter in content.run.parameters:
+        with_it = [trial for trial in trials if parameter.name in trial.params and trial.value is not None]
+        if len({trial.params[parameter.name] for trial in with_it}) > 1:
+            drawn.append((parameter.name, _slice(parameter, _thinned(with_it), content)))
+    return drawn[:_SLICES]
+
+
+def _slice(parameter: Parameter, trials: Sequence[FrozenTrial], content: ReportContent) -> str:
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(3.3, 2.3)
+        values = [trial.params[parameter.name] for trial in trials]
+        domain = parameter.domain
+        if isinstance(domain, Choices):
+            choices = [choice for choice in domain.choices if choice in values]
+            places: list[float] = [float(choices.index(value)) for value in values]
+            axes.set_xticks(range(len(choices)), [str(choice)[:14] for choice in choices])
+            axes.set_xlim(-0.6, len(choices) - 0.4)
+        else:
+            places = [float(value) for value in values]
+            if domain.log:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter("")
+        axes.scatter(places, list(map(_value, trials)), s=20, color=_ACCENT, alpha=0.75)
+        if parameter.name in content.best.params:
+            chosen = [place for place, trial in zip(places, trials, strict=True) if trial.number == content.best.number]
+            axes.scatter(
+                chosen, [_value(content.best)] * len(chosen), s=80, facecolors="none", edgecolors=_BAD, linewidths=1.8
+            )
+        axes.set_xlabel(parameter.name)
+        return _svg(figure, f"{content.run.objective.metric} over {parameter.name}")
+
+
+def comparison(content: ReportContent) -> str:
+    """Each contender's compared metric with its 95 % interval."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 0.7 + 0.5 * len(content.contenders))
+        for place, contender in enumerate(content.contenders):
+            low, high = content.confidence(place, content.compared)
+            colour = _ACCENT if place == 0 else _MUTED
+            axes.plot([low, high], [-place, -place], color=colour, linewidth=3, solid_capstyle="round", alpha=0.5)
+            axes.plot([contender.metrics[content.compared]], [-place], "o", color=colour, markersize=8)
+        axes.set_yticks([-place for place in range(len(content.contenders))], [c.name for c in content.contenders])
+        axes.set_ylim(0.6 - len(content.contenders), 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"{content.compared} on {content.judged_on} rows, with 95 % intervals")
+        return _svg(figure, f"{content.compared} of winner, default and baseline")
+
+
+def _running_best(trials: Sequence[FrozenTrial], *, maximize: bool) -> tuple[list[int], list[float]]:
+    numbers: list[int] = []
+    values: list[float] = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        value = _value(trial)
+        best = value if not values else (max if maximize else min)(values[-1], value)
+        numbers.append(trial.number)
+        values.append(best)
+    return numbers, values
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None, "complete trials have a value"
+    return trial.value
+
+
+def _thinned(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    every = -(-len(trials) // _POINTS) or 1
+    return list(trials[::every])
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure, title: str) -> str:
+    """The figure as an `<svg>` element that scales with the page."""
+    written = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(
+            written,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
+    svg = svg.replace("xlink:href", "href").replace(_INK, "currentColor")
+    svg = re.sub(r"font: ([\d.]+)px 'DejaVu Sans'[^;\"]*", r"font: \1px system-ui, sans-serif", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{_attribute(title)}"', 1)
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

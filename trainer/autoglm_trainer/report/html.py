@@ -1,0 +1,120 @@
+"""`report.html`: everything inline, every user text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import jinja2
+from markupsafe import Markup
+from optuna.trial import TrialState
+
+from autoglm_api.attempts import TrialAttribute
+from autoglm_store.ledger import LogicalTrial
+
+from . import figures
+from .content import ReportContent
+
+_ROWS = 200
+_MISTAKES = 15
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def render_report(content: ReportContent) -> str:
+    """The page."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autoglm_trainer", "report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        history=Markup(figures.history(content)),  # noqa: S704 - drawn by us, texts escaped by matplotlib
+        comparison=Markup(figures.comparison(content)),  # noqa: S704
+        slices=[(name, Markup(svg)) for name, svg in figures.slices(content)],  # noqa: S704
+        states=_tally(content),
+        table=_table(content),
+        names=[parameter.name for parameter in content.run.parameters],
+        matrix=_matrix(content),
+        mistakes=content.mistakes(_MISTAKES),
+        wrong=int(content.confusion.sum() - content.confusion.trace()),
+        worker_seconds=sum(map(_seconds, content.trials)),
+        limit=_ROWS,
+    )
+
+
+def number(value: object) -> str:
+    """A number for people: four significant digits, no tail of zeros."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`41 s`, `3 min 20 s`, `2:05:00 h`."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3_600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{timedelta(seconds=round(seconds))} h"
+
+
+def _tally(content: ReportContent) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for trial in content.trials:
+        state = _state(trial)
+        found[state] = found.get(state, 0) + 1
+    return found
+
+
+def _state(trial: LogicalTrial) -> str:
+    return "infeasible" if TrialAttribute.INFEASIBLE in trial.last.user_attrs else _STATES[trial.last.state]
+
+
+def _table(content: ReportContent) -> list[Mapping[str, object]]:
+    """Trials as table rows: best values first, then those without a value by number."""
+    sign = -1.0 if content.run.objective.direction == "Maximize" else 1.0
+    ordered = sorted(
+        content.trials,
+        key=lambda trial: (trial.last.value is None, sign * (trial.last.value or 0.0), trial.last.number),
+    )
+    return [
+        {
+            "number": trial.attempts[0].number,
+            "best": trial.last.number == content.best.number,
+            "state": _state(trial),
+            "feasible": all(violation <= 0 for violation in trial.last.constraints.values()),
+            "value": trial.last.value,
+            "attempts": len(trial.attempts),
+            "seconds": _seconds(trial),
+            "parameters": trial.last.params,
+            "message": str(trial.last.user_attrs.get(TrialAttribute.MESSAGE, "")),
+        }
+        for trial in ordered[:_ROWS]
+    ]
+
+
+def _seconds(trial: LogicalTrial) -> float:
+    total = 0.0
+    for attempt in trial.attempts:
+        if attempt.duration is not None:
+            total += attempt.duration.total_seconds()
+    return total
+
+
+def _matrix(content: ReportContent) -> list[tuple[str, list[tuple[int, float]]]]:
+    """Rows of the confusion matrix: the true label, then each cell's count and share of its row."""
+    labels, confusion = content.winner.predictions.labels, content.confusion
+    return [
+        (label, [(int(count), float(count) / max(1, int(row.sum()))) for count in row])
+        for label, row in zip(labels, confusion, strict=True)
+    ]
