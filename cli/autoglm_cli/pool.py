@@ -76,10 +76,10 @@ class Pool:
     ) -> Process:
         """Start `python -m module arguments` as the child called `name`; its output goes to `logs/<name>.log`."""
         started = f"{time.time():.3f}"
-        termination = self.folder.logs / f"{name}.termination"
-        termination.write_bytes(b"")
+        termination = self.folder.scratch / f"{name}.termination"
         scratch = self.folder.scratch / name
         scratch.mkdir(parents=True, exist_ok=True)
+        termination.write_bytes(b"")
         environ = {
             **os.environ,
             **self.shared,
