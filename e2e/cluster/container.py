@@ -51,7 +51,7 @@ class Container:
         self.address = ""
         self.state: Json = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state: Json = {}
-        self.restarts = 0
+        self.restarts = self._runs = 0
         self.started = self.ready = False
         self.forced_reason: str | None = None
         self._prepare, self._changed = prepare, changed
@@ -67,8 +67,8 @@ class Container:
         return self.directory / "termination-log"
 
     def log_file(self, *, previous: bool = False) -> Path:
-        """Output of the current run, or of the one before."""
-        return self.directory / f"{self.restarts - previous}.log"
+        """Output of the newest run, which may be over, or of the one before."""
+        return self.directory / f"{self._runs - previous}.log"
 
     @property
     def exit_code(self) -> int | None:
@@ -148,7 +148,7 @@ class Container:
     async def _run_once(self, sandbox: Sandbox) -> None:
         self.termination_log.write_bytes(b"")
         self.termination_log.chmod(0o666)
-        started = timestamp()
+        started, self._runs = timestamp(), self._runs + 1
         self._process = await ContainerProcess.start(sandbox, self.directory / "start.sh", self.log_file())
         self.started = "startupProbe" not in self.spec
         self.ready = self.started and "readinessProbe" not in self.spec

@@ -84,7 +84,10 @@ class ServiceProxy:
                 assert task is not None
                 self._relays.add(task)
                 task.add_done_callback(self._relays.discard)
-                await self._relay(reader, writer, key, port_name)
+                try:
+                    await self._relay(reader, writer, key, port_name)
+                except asyncio.CancelledError:  # by close(); asyncio's streams log a traceback when it goes further
+                    writer.transport.abort()
 
             self._listeners[place] = await asyncio.start_server(accept, address, port)
         except (OSError, NetworkError) as error:
