@@ -221,8 +221,15 @@ def _creating(url: str) -> Iterator[bool]:
 def _psycopg(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if scheme in {"postgresql", "postgres", "postgresql+psycopg"}:
-        return f"postgresql+psycopg{separator}{rest}"
-    raise StorageUnreachable(f"{scheme}:// is no storage; known: postgresql://, journal:///<absolute file>")
+        normal = f"postgresql+psycopg{separator}{rest}"
+        try:
+            make_url(normal)
+        except (exc.ArgumentError, ValueError):
+            expected = "postgresql://user:password@host:port/database"
+            raise StorageUnreachable(f"the storage URL cannot be read; expected {expected}") from None
+        return normal
+    given = f"{scheme}:// is" if separator else "a storage URL without scheme names"
+    raise StorageUnreachable(f"{given} no storage; known: postgresql://…, journal:///<absolute file>")
 
 
 def _shown(url: str) -> str:
@@ -236,6 +243,10 @@ def _explained(url: str) -> Iterator[None]:
     """Turn what SQLAlchemy and Optuna raise into a sentence without a password."""
     try:
         yield
+    except (exc.ArgumentError, ValueError):
+        raise StorageUnreachable(
+            "the storage URL cannot be read; expected postgresql://user:password@host/db"
+        ) from None
     except (StorageInternalError, exc.SQLAlchemyError, psycopg.Error) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
         cause = cause.orig if isinstance(cause, exc.DBAPIError) and cause.orig is not None else cause
@@ -243,10 +254,6 @@ def _explained(url: str) -> Iterator[None]:
             raise SchemaMismatch(
                 f"{_shown(url)} holds no tables of Optuna: the study has not been created yet, or the URL names the"
                 " wrong database"
-            ) from None
-        if isinstance(cause, exc.ArgumentError):
-            raise StorageUnreachable(
-                "the storage URL cannot be read; expected postgresql://user:password@host/db"
             ) from None
         reason = " ".join(str(cause).split())[:500]
         raise StorageUnreachable(f"{_shown(url)}: {reason}") from None
