@@ -18,3 +18,6 @@ resolve dev --all-extras
 resolve operator --extra operator
 resolve serving --extra serving
 resolve trainer --extra trainer
+.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' |
+  .venv/bin/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate \
+    --quiet --output-file requirements/build.lock

@@ -1,0 +1,71 @@
+# One target an image: operator, trainer, serving. Each runs as any non-root user with a read-only root file system; what
+# is written goes to /tmp. The application is a virtual environment below /opt, so that the base may be the official image
+# or any other with Python 3.11 or newer and its venv module (images/build.sh makes one where there is no registry).
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+RUN python3 -m venv /opt/autoglm
+ENV PATH=/opt/autoglm/bin:$PATH
+WORKDIR /source
+
+FROM build AS wheel
+COPY requirements/build.lock requirements/
+RUN pip install --require-hashes --no-deps --requirement requirements/build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY api api
+COPY store store
+COPY operator operator
+COPY trainer trainer
+COPY serving serving
+COPY cli cli
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
+
+FROM build AS build-operator
+COPY requirements/operator.lock requirements/
+RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/operator.lock
+COPY --from=wheel /wheel /wheel
+# The operator sends its own requests: the client's 54 MB of methods are imported by nobody. Byte code is made of what is
+# imported, and of nothing else.
+RUN pip install --no-compile --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet setuptools pip \
+    && rm -r /opt/autoglm/lib/python3*/site-packages/kubernetes/client/api \
+        /opt/autoglm/lib/python3*/site-packages/kubernetes/aio/client/api \
+    && python -c 'import autoglm_operator.main'
+
+FROM build AS build-serving
+COPY requirements/serving.lock requirements/
+RUN pip install --require-hashes --no-deps --requirement requirements/serving.lock
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet setuptools pip
+
+# torch is not in the lock: which build of it is a choice. For CUDA:
+#   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple
+FROM build AS build-trainer
+COPY requirements/trainer.lock requirements/
+RUN pip install --require-hashes --no-deps --requirement requirements/trainer.lock
+ARG TORCH=torch==2.13.0+cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"
+COPY --from=wheel /wheel /wheel
+RUN pip install --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet pip
+
+# Libraries that ask for the user's name or home find one for every UID.
+FROM ${BASE} AS runtime
+ENV PATH=/opt/autoglm/bin:$PATH HOME=/tmp USER=autoglm LOGNAME=autoglm \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /tmp
+USER 65532:0
+LABEL org.opencontainers.image.title="Open-AutoGLM Operator" org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS operator
+COPY --from=build-operator /opt/autoglm /opt/autoglm
+ENTRYPOINT ["autoglm-operator"]
+
+FROM runtime AS serving
+COPY --from=build-serving /opt/autoglm /opt/autoglm
+ENTRYPOINT ["autoglm-serving"]
+
+FROM runtime AS trainer
+COPY --from=build-trainer /opt/autoglm /opt/autoglm
+ENV HF_HOME=/tmp/hf MPLCONFIGDIR=/tmp/matplotlib TOKENIZERS_PARALLELISM=false
+ENTRYPOINT ["autoglm-trainer"]
