@@ -14,11 +14,11 @@ ALLOWED = {
     ("autoglm.io", "autoglmendpoints/finalizers"): {"update"},
     ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
     ("", "pods"): {"get", "list", "watch"},
-    ("", "secrets"): {"get", "create", "patch"},
+    ("", "secrets"): {"get", "create"},
     ("", "persistentvolumeclaims"): {"get", "create"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("", "services"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("", "events"): {"create", "patch"},
+    ("", "services"): {"get", "create", "patch"},
+    ("", "events"): {"create"},
     ("", "namespaces"): {"get"},
 }
 
@@ -38,7 +38,7 @@ def test_the_cluster_role_is_the_list_of_what_the_operator_does() -> None:
 
 def test_secrets_are_never_listed_or_watched() -> None:
     for role in (*select(render(), "ClusterRole"), *select(render({"watchNamespaces": ["a"]}), "Role")):
-        assert granted(role).get(("", "secrets"), set()) <= {"get", "create", "patch"}
+        assert granted(role).get(("", "secrets"), set()) <= {"get", "create"}
 
 
 def test_listed_namespaces_get_roles_and_the_cluster_nothing() -> None:

@@ -18,10 +18,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-# The namespace's storage credentials, and those that studies name. Never list or watch.
+# The namespace's storage credentials, made once, and those that studies name. Never list or watch.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch]
+  verbs: [get, create]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, create]
@@ -31,10 +31,10 @@
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 # Whether a namespace is being deleted.
 - apiGroups: [""]
   resources: [namespaces]
