@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
+from pydantic.alias_generators import to_camel
 
 from autoglm_api.attempts import Limits, Owner
 from autoglm_api.names import optuna_study_name
@@ -39,7 +40,9 @@ def make_run(parameters: list[dict[str, Any]] | None = None, **changes: Any) -> 
     spec = make_spec(**changes)
     run = freeze(spec, namespace="team", name="study", uid=str(uuid.uuid4()), artifacts_uri="file:///nowhere")
     plain = {**run.to_json_dict(), "parameters": parameters or [X], "enqueue": []}
-    return Run.model_validate({**plain, **updates}), limits(spec, generation=1)
+    return Run.model_validate({**plain, **{to_camel(key): new for key, new in updates.items()}}), limits(
+        spec, generation=1
+    )
 
 
 _SPEC_FIELDS = {"objective", "constraints", "sampler", "pruner", "data", "model", "task"}

@@ -118,8 +118,8 @@ class Artifacts:
                 f"artifacts.uri {self.uri}: no credentials; give artifacts.secretRef with AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY"
             )
-        if isinstance(error, FileNotFoundError) or "NoSuchBucket" in text:
-            return SpecError(f"artifacts.uri {self.uri}: there is no such place ({text}); check bucket and path")
+        if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError) or "NoSuchBucket" in text:
+            return SpecError(f"artifacts.uri {self.uri} is no folder or bucket ({text}); check the path")
         if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
             return SourceUnreachable(f"artifacts.uri {self.uri} does not answer now: {text}")
         raise error

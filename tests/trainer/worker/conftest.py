@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.store.conftest import database, postgres, url
+
+__all__ = ["database", "postgres", "url"]

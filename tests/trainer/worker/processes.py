@@ -1,0 +1,49 @@
+"""Workers as processes of their own, to be killed, stopped and asked to end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.store.killing import own_identity
+
+from autoglm_api.attempts import Owner
+from autoglm_api.locations import Location
+from autoglm_api.names import optuna_study_name
+from autoglm_api.run import Run
+from autoglm_store.connection import load_study
+from autoglm_store.sampling import build_pruner, build_sampler
+from autoglm_trainer.artifacts import Artifacts
+from autoglm_trainer.watchdog import Watchdog
+from autoglm_trainer.worker import Worker
+
+from .tasks import FakeTask
+
+
+def make_worker(
+    url: str, run: Run, task: FakeTask, folder: Path, *, watchdog: Watchdog | None = None, identity: str = "1@0"
+) -> Worker:
+    """A worker on `folder`: artifacts, scratch and termination message lie there."""
+    watchdog = watchdog or Watchdog(folder / "termination", limits_seconds=0.2)
+    name = optuna_study_name(run.namespace, run.name, run.uid)
+    study = load_study(url, name, stopping=watchdog.stopping)
+    study.sampler, study.pruner = build_sampler(run), build_pruner(run)
+    return Worker(
+        study=study,
+        run=run,
+        loaded=task,
+        owner=Owner(name="worker", identity=identity),
+        artifacts=Artifacts(f"file://{folder}/artifacts", Location("file", str(folder / "artifacts"))),
+        watchdog=watchdog,
+        scratch=folder / "scratch",
+        termination_log=folder / "termination",
+    )
+
+
+def worker_process(url: str, run: Run, task: FakeTask, folder: Path) -> None:
+    """As the trainer's `work`, without loading anything."""
+    watchdog = Watchdog(folder / "termination", limits_seconds=0.2, grace_seconds=run.grace_seconds)
+    watchdog.start()
+    worker = make_worker(url, run, task, folder, watchdog=watchdog, identity=own_identity())
+    watchdog.nothing_to_lose = False
+    sys.exit(worker.work())
