@@ -87,10 +87,9 @@ def kstatus_of(obj: Object) -> str:
     if status["observedGeneration"] != obj["metadata"]["generation"]:
         return "InProgress"
     said = {condition["type"]: condition["status"] for condition in status["conditions"]}
-    if said.get("Stalled") == "True":
-        return "Failed"
-    if said.get("Reconciling") == "True":
-        return "InProgress"
+    for kind in said:  # the first of the two in the list decides
+        if kind in ("Reconciling", "Stalled") and said[kind] == "True":
+            return "Failed" if kind == "Stalled" else "InProgress"
     return "Current" if said.get("Ready", "True") == "True" else "InProgress"
 
 
