@@ -77,6 +77,7 @@ class Reason(StrEnum):
     GATE_REFUSED = "GateRefused"
     COPY_FAILED = "CopyFailed"
     NOT_READY = "NotReady"
+    NAME_TAKEN = "NameTaken"
 
 
 class Condition(Model):
