@@ -1,0 +1,49 @@
+"""Tiny models, written and loaded once for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tasks.text_classification import LoadedTextClassification
+
+from .making import colour_rows, make_places, make_run, write_model, write_rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Architecture → folder of a tiny model."""
+    known: dict[str, Path] = {}
+
+    def folder(architecture: str) -> Path:
+        if architecture not in known:
+            known[architecture] = write_model(tmp_path_factory.mktemp(architecture), architecture)
+        return known[architecture]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], LoadedTextClassification]:
+    """Architecture → a task freshly loaded with colour rows, as a new process would have it."""
+    folder = tmp_path_factory.mktemp("colours")
+    train = write_rows(folder / "train.jsonl", colour_rows(60))
+    test = write_rows(folder / "test.jsonl", colour_rows(30, start=100))
+
+    def loaded(architecture: str) -> LoadedTextClassification:
+        run = make_run(f"file://{model_folder(architecture)}", train, data={"test": {"source": test}})
+        task = get_task("text-classification").load(run, make_places(folder))
+        assert isinstance(task, LoadedTextClassification)
+        return task
+
+    return loaded
