@@ -30,6 +30,8 @@ def main() -> None:
         sys.exit(ExitCode.OTHER)
     for name in THREADS:
         os.environ.setdefault(name, str(environment.cpu_limit))
+    # Threads that wait by spinning take each other's cores where those are shared or throttled: ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from .process import export, work
 
     sys.exit(work(environment) if command == "work" else export(environment))
