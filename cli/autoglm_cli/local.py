@@ -104,20 +104,13 @@ class LocalRun:
             artifacts_uri=self.spec.artifacts.uri if self.spec.artifacts else self.folder.artifacts.as_uri(),
         )
         if self.folder.journal.is_file():
-            self._repair()
+            # A killed process may have left half a line; the store says so when it cuts it off.
+            repair_journal(self.folder.journal)
             self._refuse_changes(wanted)
         # Idempotent: a run that is stored stays, what an earlier process did not come to is done now.
         name = optuna_study_name(self.namespace, self.name, uid)
         self.study = create_study(self.folder.storage_url, name, wanted, limits(self.spec, generation=1))
         self.stored = read_run(self.study)
-
-    def _repair(self) -> None:
-        size = self.folder.journal.stat().st_size
-        repair_journal(self.folder.journal)
-        cut = size - self.folder.journal.stat().st_size
-        if cut:
-            told = f"cut off {cut} bytes of a line that a killed process left unfinished"
-            self.say(f"{self.folder.journal}: {told}", "yellow")
 
     def _refuse_changes(self, wanted: Run) -> None:
         try:

@@ -113,8 +113,11 @@ def _ending(trial: FrozenTrial, run: Run, *, again: bool, leads: bool) -> tuple[
         case TrialState.PRUNED:
             return f"{name}   pruned after step {trial.last_step}{took}{point}", "dim"
         case _:
+            cause = cause_of(trial)
+            if again and cause is not None and cause.free:
+                return f"{name}   cut short ({cause}), goes on later: {_message(trial)}{point}", "yellow"
             then = "; will be tried again" if again else ""
-            return f"{name}   failed ({cause_of(trial)}): {_message(trial)}{then}{point}", "red"
+            return f"{name}   failed ({cause}): {_message(trial)}{then}{point}", "red"
 
 
 def _message(trial: FrozenTrial) -> str:

@@ -139,7 +139,7 @@ class Supervisor:
         finished = counts(trials, self._limits).finished
         if finished or left:
             again = f", {len(left)} cut short" if left else ""
-            self._progress.line(f"going on: {finished} trials finished{again}")
+            self._progress.line(f"going on: {finished} of {self._limits.max} trials finished{again}")
 
     def _settle_attempt(self, trial: FrozenTrial, cause: Cause, message: str) -> None:
         if is_unowned(trial):
@@ -191,7 +191,8 @@ class Supervisor:
         for line, style in changes(self._states, trials, self._run, self._limits):
             self._progress.line(line, style)
         self._states = {trial.number: trial.state for trial in trials}
-        words = activity or f"{len(self._pool.alive)} workers"
+        idle = not any(trial.state == TrialState.RUNNING for trial in trials)
+        words = activity or f"{len(self._pool.alive)} workers{' loading model and data' if idle else ''}"
         self._progress.show(view(trials, self._run, self._limits, self._parallel), words)
 
     def _end(self, trials: Sequence[FrozenTrial]) -> Reason | None:

@@ -60,7 +60,7 @@ def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None
     assert complete(local) == 6
     assert counts(trials_of(local), read_limits(open_study(local.folder))).retried == 2
     assert "killed by SIGKILL" in printed(local)
-    assert "will be tried again" in printed(local)
+    assert "cut short (Lost), goes on later" in printed(local)
 
 
 def test_the_goal_ends_the_search_early(local_run: StartRun) -> None:
@@ -174,13 +174,15 @@ def test_fresh_forgets_the_earlier_run(local_run: StartRun) -> None:
     assert other.folder.read_record().uid != uid
 
 
-def test_a_torn_last_line_is_cut_off_with_a_message(local_run: StartRun) -> None:
+def test_a_torn_last_line_is_cut_off_with_a_message(
+    local_run: StartRun, caplog: pytest.LogCaptureFixture
+) -> None:
     assert run(local_run())
     again = local_run()
     with again.folder.journal.open("ab") as journal:
         journal.write(b'{"op_code": 4, "wor')
     assert run(again)
-    assert "cut off 19 bytes" in printed(again)
+    assert "cut off 19 bytes" in caplog.text
 
 
 def test_export_puts_the_report_into_the_runs_folder_and_is_not_repeated(local_run: StartRun) -> None:

@@ -1,0 +1,87 @@
+"""Make a small GLM from a configuration, with a tokenizer from your own rows: weights at random, nothing downloaded.
+
+Usage: python examples/make_tiny_glm.py ROWS.jsonl FOLDER [--column text]
+
+What comes out is an ordinary model folder (`save_pretrained`), so everything that a big GLM meets on its way through
+search, export and serving, the small one meets too. It learns from the study's rows alone: do not expect much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import GlmConfig, GlmModel, PreTrainedTokenizerFast
+
+PAD, END, UNKNOWN = "<|pad|>", "<|endoftext|>", "<|unk|>"
+VOCABULARY = 2_000
+HIDDEN = 128
+LAYERS = 2
+POSITIONS = 512
+
+
+def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """Byte-pair encoding over characters; Chinese needs no words, and what follows a space keeps it."""
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[PAD, END, UNKNOWN], min_frequency=2, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        unk_token=UNKNOWN,
+        padding_side="left",
+        model_max_length=POSITIONS,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> GlmModel:
+    """Two layers of the GLM architecture, about half a million parameters."""
+    torch.manual_seed(seed)
+    return GlmModel(
+        GlmConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=HIDDEN,
+            intermediate_size=2 * HIDDEN,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=HIDDEN // 4,
+            max_position_embeddings=POSITIONS,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def main() -> None:
+    """Read rows, write the folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", type=Path, help="JSON Lines with the texts")
+    parser.add_argument("folder", type=Path, help="where the model goes")
+    parser.add_argument("--column", default="text", help="column with the texts (default: text)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if not arguments.rows.is_file():
+        parser.error(f"{arguments.rows}: there is no such file")
+    rows = [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not rows or arguments.column not in rows[0]:
+        parser.error(f"{arguments.rows} has no column {arguments.column!r}; known: {', '.join(rows[0]) if rows else '-'}")
+    tokenizer = make_tokenizer([str(row[arguments.column]) for row in rows])
+    model = make_model(tokenizer, arguments.seed)
+    model.save_pretrained(arguments.folder)
+    tokenizer.save_pretrained(arguments.folder)
+    parameters = sum(weights.numel() for weights in model.parameters())
+    print(f"{arguments.folder}: GLM, {parameters:,} parameters, {len(tokenizer)} tokens")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
