@@ -35,15 +35,23 @@ class TaskDeclaration:
     points: tuple[Mapping[str, Scalar], ...]
 
     def good_points(self, parameters: Sequence[Parameter]) -> Iterator[dict[str, Scalar]]:
-        """The good points cut to `parameters`; those that the space cannot hold are left out."""
+        """The good points cut to `parameters`; a value outside its range is left to the sampler.
+
+        A point whose value does not exist where others depend on it (a method that the space leaves out) is dropped.
+        """
+        parents = {parameter.when.parameter for parameter in parameters if parameter.when}
         seen: list[dict[str, Scalar]] = []
         for point in self.points:
             cut: dict[str, Scalar] = {}
+            misfits: set[str] = set()
             for parameter in ordered(parameters):
-                if parameter.name in point and is_active(parameter, cut):
+                if parameter.name not in point or not is_active(parameter, cut):
+                    continue
+                if parameter.contains(point[parameter.name]):
                     cut[parameter.name] = point[parameter.name]
-            fits = all(by_name.contains(cut[by_name.name]) for by_name in parameters if by_name.name in cut)
-            if fits and cut and cut not in seen:
+                else:
+                    misfits.add(parameter.name)
+            if cut and not misfits & (parents | {"method"}) and cut not in seen:
                 seen.append(cut)
                 yield cut
 

@@ -210,10 +210,12 @@ def _warnings(spec: StudySpec) -> Iterator[Problem]:
         yield Problem(("spec", "trials", "parallel"), told)
     if deadline and deadline <= datetime.now(UTC):
         yield Problem(("spec", "budget", "deadline"), f"{deadline.isoformat()} is over; no trial would start")
-    for path, uri in local_sources(spec):
-        if not uri.startswith("file:///"):
-            told = f"{uri} is relative to this file: right for `autoglm run`, refused in a cluster"
-            yield Problem(("spec", *path), told)
+    relative = [(path, uri) for path, uri in local_sources(spec) if not uri.startswith("file:///")]
+    if relative:
+        path, uri = relative[0]
+        others = f" (and {len(relative) - 1} more)" if len(relative) > 1 else ""
+        told = f"{uri}{others} is relative to this file: right for `autoglm run`, refused in a cluster"
+        yield Problem(("spec", *path), told)
 
 
 def local_sources(spec: StudySpec) -> Iterator[tuple[tuple[str, ...], str]]:
