@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from e2e.cluster.cluster import Cluster
+from e2e.cluster.controlplane import free_port
 from e2e.cluster.kubelet import Kubelet
+from e2e.installation import Installation, install, uninstall
 from e2e.kube import Kube, wait_for
 
 Json = dict[str, Any]
@@ -60,6 +62,14 @@ def kubelet(cluster: Cluster) -> Kubelet:
     if cluster.kubelet is None:
         pytest.skip("the cluster of KUBECONFIG has no pod runner of ours")
     return cluster.kubelet
+
+
+@pytest.fixture(scope="session")
+def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The operator under the chart's RBAC, with a PostgreSQL server."""
+    installed = install(cluster, tmp_path_factory.mktemp("installation"), free_port("127.0.0.1"))
+    yield installed
+    uninstall(installed)
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,8 @@ _POSTGRES = Image(
     has_user_entry=True,
 )
 
+_WAIT = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
+
 # The first pattern that matches the whole name wins.
 TABLE: dict[str, Image] = {
     r"(.+/)?(open-)?autoglm[-/]operator([:@].+)?": _project_image("autoglm-operator"),
@@ -76,6 +78,8 @@ TABLE: dict[str, Image] = {
     r"(.+/)?python(:3[^/]*)?": Image(("python3",), environment={"PATH": PYTHON_PATH}),
     r"(.+/)?(debian|busybox)(:[^/]+)?": Image(("sh",), environment={"PATH": SYSTEM_PATH}),
     r"(.+/)?postgres(ql)?(:[^/]+)?": _POSTGRES,
+    # Whatever its arguments, it waits for SIGTERM.
+    r"(.+/)?idle(:[^/]+)?": Image(("sh", "-c", _WAIT), user=ARBITRARY_UID, environment={"PATH": SYSTEM_PATH}),
 }
 
 
