@@ -69,12 +69,12 @@ def build_registry(queue: WorkQueue, children: Children) -> kopf.OperatorRegistr
 
 
 def _index_children(registry: kopf.OperatorRegistry, children: Children) -> None:
-    @kopf.index(JOBS.group, JOBS.version, JOBS.plural, labels=OURS, registry=registry)
+    @kopf.index(JOBS.group, JOBS.version, JOBS.plural, labels=OURS, id="job_index", registry=registry)
     async def job_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Job] | None:
         uid = labels.get(LABEL_STUDY_UID)
         return None if uid is None else {uid: parse_job(_plain(body))}
 
-    @kopf.index(PODS.group, PODS.version, PODS.plural, labels=OURS, registry=registry)
+    @kopf.index(PODS.group, PODS.version, PODS.plural, labels=OURS, id="pod_index", registry=registry)
     async def pod_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Pod] | None:
         uid = labels.get(LABEL_STUDY_UID)
         return None if uid is None else {uid: parse_pod(_plain(body))}

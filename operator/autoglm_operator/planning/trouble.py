@@ -14,6 +14,7 @@ from .liveness import cause_of
 from .slots import by_slot, streak
 
 BARREN_BEFORE_STALLED = 3
+STARTING_GRACE = timedelta(minutes=10)
 _CANNOT_START = frozenset(
     {
         "ErrImagePull",
@@ -46,10 +47,13 @@ def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Troub
     if seen.rejection is not None:
         return Trouble(Reason.POD_REJECTED, f"the API server refuses a Job: {seen.rejection.message}")
     held = [job for job in active if job.held]
-    for found in (_cannot_start(pods), _unschedulable(pods, now, settings), _queued(held, active), _failing(seen)):
-        if found is not None:
-            return found
-    return None
+    return (
+        _cannot_start(pods)
+        or _unschedulable(pods, now, settings)
+        or _queued(held, active)
+        or _failing(seen)
+        or _not_starting(pods, now)
+    )
 
 
 def _cannot_start(pods: list[Pod]) -> Trouble | None:
@@ -65,6 +69,18 @@ def _unschedulable(pods: list[Pod], now: datetime, settings: Settings) -> Troubl
     for pod in pods:
         if pod.unschedulable is not None and now - pod.created >= grace:
             return Trouble(Reason.UNSCHEDULABLE, f"pod {pod.name} finds no node: {pod.unschedulable}")
+    return None
+
+
+def _not_starting(pods: list[Pod], now: datetime) -> Trouble | None:
+    """What only Events tell: a Secret or claim that cannot be mounted, a node that does not answer."""
+    for pod in pods:
+        if pod.phase == "Pending" and now - pod.created >= STARTING_GRACE:
+            reason, message = pod.waiting or ("", "")
+            why = ": ".join(word for word in (reason, message) if word) or "no further word"
+            seconds = int((now - pod.created).total_seconds()) // 60 * 60
+            hint = f"see the Events of `kubectl describe pod {pod.name}`; a Secret or claim may be missing"
+            return Trouble(Reason.UNSCHEDULABLE, f"pod {pod.name} has not started in {seconds} s ({why}): {hint}")
     return None
 
 
