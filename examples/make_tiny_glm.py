@@ -6,6 +6,7 @@ What comes out is an ordinary model folder (`save_pretrained`), so everything th
 search, export and serving, the small one meets too. It learns from the study's rows alone: do not expect much.
 """
 
+# ruff: noqa: INP001  a script, not a package
 from __future__ import annotations
 
 import argparse
@@ -74,7 +75,9 @@ def main() -> None:
         parser.error(f"{arguments.rows}: there is no such file")
     rows = [json.loads(line) for line in arguments.rows.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not rows or arguments.column not in rows[0]:
-        parser.error(f"{arguments.rows} has no column {arguments.column!r}; known: {', '.join(rows[0]) if rows else '-'}")
+        parser.error(
+            f"{arguments.rows} has no column {arguments.column!r}; known: {', '.join(rows[0]) if rows else '-'}"
+        )
     tokenizer = make_tokenizer([str(row[arguments.column]) for row in rows])
     model = make_model(tokenizer, arguments.seed)
     model.save_pretrained(arguments.folder)

@@ -174,9 +174,7 @@ def test_fresh_forgets_the_earlier_run(local_run: StartRun) -> None:
     assert other.folder.read_record().uid != uid
 
 
-def test_a_torn_last_line_is_cut_off_with_a_message(
-    local_run: StartRun, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_torn_last_line_is_cut_off_with_a_message(local_run: StartRun, caplog: pytest.LogCaptureFixture) -> None:
     assert run(local_run())
     again = local_run()
     with again.folder.journal.open("ab") as journal:

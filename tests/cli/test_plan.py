@@ -1,0 +1,61 @@
+"""`autoglm plan` says what is known, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autoglm_cli.errors import CliError
+from autoglm_cli.main import app
+from autoglm_cli.plan import documents_of
+
+from .conftest import ROOT, STUDY
+
+
+def planned(file: Path) -> str:
+    answer = CliRunner().invoke(app, ["plan", str(file)], env={"COLUMNS": "200"})
+    assert answer.exit_code == 0, answer.output
+    return " ".join(answer.stdout.split())
+
+
+def test_a_plan_names_space_trials_and_objects(study_file: Path) -> None:
+    told = planned(study_file)
+    assert "infinitely many points, 2 parameters" in told
+    assert "at most 6" in told
+    assert "small-<uid>-w0-0 … small-<uid>-w1-0" in told
+    assert "small-<uid>-export" in told
+    assert "Secret autoglm-storage" in told
+    assert "claim autoglm-artifacts" in told
+
+
+def test_a_finite_space_smaller_than_the_budget_is_said(study_file: Path) -> None:
+    study_file.write_text(STUDY.replace("float: {min: 1e-2, max: 1e+3, log: true}", "float: {min: 1, max: 4, step: 1}"))
+    assert "4 points" in planned(study_file)
+    assert "at most 4 (the space has no more)" in planned(study_file)
+
+
+def test_sources_that_are_not_here_are_marked(study_file: Path) -> None:
+    assert "(not on this machine)" not in planned(study_file)
+    (study_file.parent / "train.jsonl").unlink()
+    assert "file://train.jsonl (not on this machine)" in planned(study_file)
+
+
+def test_secrets_buckets_and_databases_of_ones_own(tmp_path: Path) -> None:
+    told = planned(ROOT / "examples/s3-postgres.yaml")
+    assert "credentials: Secret s3" in told
+    assert "s3://models/nlp/team-nlp/<uid>" in told
+    assert "yours, by Secret own-postgres, key url" in told
+
+
+def test_endpoints_are_planned_too() -> None:
+    told = planned(ROOT / "examples/endpoint.yaml")
+    assert "studies with app=sentiment in namespace team-nlp" in told
+    assert "better by at least 0.005" in told
+
+
+def test_an_invalid_file_is_not_planned(study_file: Path) -> None:
+    study_file.write_text(STUDY.replace("max: 6", "max: 0"))
+    with pytest.raises(CliError, match="spec.trials.max: must be ≥ 1, got 0"):
+        documents_of(str(study_file))
