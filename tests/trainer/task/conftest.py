@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
+
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tasks.text_classification import LoadedTextClassification
-
-from .making import colour_rows, make_places, make_run, write_model, write_rows
 
 
 @pytest.fixture(scope="session", autouse=True)

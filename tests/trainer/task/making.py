@@ -9,10 +9,6 @@ from typing import Any
 
 import optuna
 import torch
-from autoglm_api.locations import locate
-from autoglm_api.run import Run, freeze
-from autoglm_api.study import StudySpec
-from autoglm_trainer.contract import Places
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import BertNormalizer
@@ -29,9 +25,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from autoglm_api.locations import locate
+from autoglm_api.run import Run, freeze
+from autoglm_api.study import StudySpec
+from autoglm_trainer.contract import Places
+
 ARCHITECTURES = ("bert", "glm", "glm4")
 SPECIALS = ("[PAD]", "[UNK]", "[gMASK]", "<sop>", "<|endoftext|>")
-WORDS = (*"red green blue is the a sky grass fire very so not really and colour of deep pale".split(), *"退款取消我要订单红绿蓝色天空")
+LATIN = "red green blue is the a sky grass fire very so not really and colour of deep pale"
+WORDS = (*LATIN.split(), *"退款取消我要订单红绿蓝色天空")
 TINY = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -80,7 +82,13 @@ def write_model(folder: Path, architecture: str) -> Path:
 def colour_rows(count: int, *, start: int = 0) -> list[dict[str, str]]:
     """Texts about colours, some of them Chinese; the label is the colour that they name."""
     colours = {"red": "红", "green": "绿", "blue": "蓝"}
-    frames = ("the {} sky", "so very {} and deep", "is the grass {}", "a really pale {} fire", "{} {} colour of the sky")
+    frames = (
+        "the {} sky",
+        "so very {} and deep",
+        "is the grass {}",
+        "a really pale {} fire",
+        "{} {} colour of the sky",
+    )
     rows = []
     for index in range(start, start + count):
         name = tuple(colours)[index % 3]

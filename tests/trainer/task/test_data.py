@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from autoglm_api.locations import locate
 from autoglm_api.study import Data
 from autoglm_trainer.data import Dataset, load_dataset
@@ -108,7 +109,11 @@ def test_validation_and_test_can_have_sources_of_their_own(tmp_path: Path) -> No
     [
         ("", "train.csv", ["the file is empty", "'text' and 'label'"]),
         ("text,label\n", "train.csv", ["no rows"]),
-        (b"text,label\nfine,a\ncaf\xe9,b\n", "train.csv", ["line 3", "not UTF-8", "0xe9 at offset 21", "save the file"]),
+        (
+            b"text,label\nfine,a\ncaf\xe9,b\n",
+            "train.csv",
+            ["line 3", "not UTF-8", "0xe9 at offset 21", "save the file"],
+        ),
         ("text,label\na,b\n".encode("utf-16"), "train.csv", ["not UTF-8", "offset 0"]),
         ("words,label\nx,a\n", "train.csv", ["no column 'text'", "'words', 'label'", "data.columns"]),
         ("text,label,text\nx,a,y\n", "train.csv", ["'text' stands there 2 times"]),
@@ -152,7 +157,6 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.csv").chmod(0)
     with pytest.raises(DataError, match="access denied"):
         load(tmp_path, "train.csv")
-
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
