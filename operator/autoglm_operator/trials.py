@@ -63,8 +63,8 @@ _OPERATIONS = {
 def _write(database: Database, url: str, action: TrialAction) -> None:
     match action:
         case CreateStudy(ref=ref, run=run, limits=limits, spec=spec):
-            study = create_study(url, ref.study, run, limits)
-            study.set_user_attr(SPEC_ATTRIBUTE, spec.to_json_dict())
+            create_study(url, ref.study, run, limits)
+            _study(database, ref.study).set_user_attr(SPEC_ATTRIBUTE, spec.to_json_dict())
         case WriteLimits(ref=ref, limits=limits):
             write_limits(_study(database, ref.study), limits)
         case WriteFatal(ref=ref, fatal=fatal):

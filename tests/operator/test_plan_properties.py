@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from autoglm_api.exits import Cause
-from autoglm_operator.book import TrialBook
-from autoglm_operator.plan import is_over, plan
-from autoglm_store import ledger
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from optuna.trial import TrialState
-
 from tests.operator.simulation import CONNECTED, DOWN, Simulation
+
+from autoglm_api.exits import Cause
+from autoglm_operator.book import TrialBook
+from autoglm_operator.plan import is_over, plan
+from autoglm_store import ledger
 
 
 class StudyMachine(RuleBasedStateMachine):

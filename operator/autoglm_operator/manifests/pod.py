@@ -19,6 +19,10 @@ CONTAINER_SECURITY: Object = {
 }
 
 
+FOLDERS = {"HOME": "/tmp/home", "HF_HOME": "/tmp/hf", "TMPDIR": "/tmp"}  # noqa: S108 - the only writable folder
+"""Where everything that wants to write is sent."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Somewhere a container reads or writes.
@@ -103,9 +107,9 @@ def _pod_security(settings: Settings) -> Object:
 
 
 def _container(container: Container, mounts: list[Object], options: PodOptions, settings: Settings) -> Object:
-    # Ours come last: of two entries with one name the later one counts.
-    env = [*plain_env({entry.name: entry.value for entry in options.env}), *plain_env(_proxies(settings))]
-    env += [*plain_env({"HOME": "/tmp/home", "HF_HOME": "/tmp/hf", "TMPDIR": "/tmp"}), *container.env]  # noqa: S108
+    own = [*plain_env(_proxies(settings)), *plain_env(FOLDERS), *container.env]
+    taken = {entry["name"] for entry in own}
+    env = [*plain_env({entry.name: entry.value for entry in options.env if entry.name not in taken}), *own]
     return {
         "name": container.name,
         "image": container.image,

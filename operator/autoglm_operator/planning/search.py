@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from autoglm_api.attempts import Fatal, Limits
+from autoglm_api.attempts import Export, Fatal, Limits
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
 from autoglm_api.names import STORAGE_SECRET, STORAGE_SECRET_KEY, Component, optuna_study_name
+from autoglm_api.run import Run
 from autoglm_api.run import limits as limits_of
 from autoglm_api.status import ExportedModel, TrialCounts, Workers
 from autoglm_api.study import StudySpec
@@ -181,8 +182,7 @@ def _plan_end(
     if ending.failed:
         return replace(found, failed=ending)
     if stored.export is not None:
-        export = stored.export
-        return replace(found, exported=ExportedModel(uri=export.uri, digest=export.digest, metrics=export.metrics))
+        return replace(found, exported=_exported(stored.run, stored.export))
     if spec.suspend:
         return replace(found, suspended=True)
     step = plan_export(seen, now=now, settings=settings)
@@ -193,6 +193,19 @@ def _plan_end(
         job = export_job(study, spec, stored.run, ref, number=step.create, settings=settings)
         draft.actions.append(Create(JOBS, job))
     return replace(found, trouble=trouble_of(seen, now=now, settings=settings))
+
+
+def _exported(run: Run, export: Export) -> ExportedModel:
+    return ExportedModel(
+        uri=export.uri,
+        digest=export.digest,
+        metrics=export.metrics,
+        trial=export.trial,
+        metric=run.objective.metric,
+        direction=run.objective.direction,
+        value=export.metrics.get(run.objective.metric),
+        test_digest=export.test_digest,
+    )
 
 
 def _may_create(draft: Draft, seen: Observation, now: datetime, settings: Settings) -> bool:
