@@ -126,5 +126,3 @@ def _storage(kind: str, folder: Path) -> Iterator[str]:
         yield server.create_database("bench")
     finally:
         server.stop()
-
-

