@@ -139,9 +139,12 @@ class Kube:
         path = resource.path(namespace, name, "status")
         return await self._request("PATCH", path, query=query, body=body, content=_APPLY_PATCH)
 
-    async def patch(self, resource: Resource, namespace: str | None, name: str, body: Object) -> Object:
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, body: Object, *, subresource: str | None = None
+    ) -> Object:
         """Merge patch; with `metadata.resourceVersion` in `body` it is a `Conflict` when the object has moved on."""
-        return await self._request("PATCH", resource.path(namespace, name), body=body, content=_MERGE_PATCH)
+        path = resource.path(namespace, name, subresource)
+        return await self._request("PATCH", path, body=body, content=_MERGE_PATCH)
 
     async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
         """Delete exactly this object and, in the background, what it owns."""

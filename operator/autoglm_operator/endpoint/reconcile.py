@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from autoglm_api.conditions import Condition, ConditionType, Reason
 from autoglm_api.status import EndpointStatus
-from autoglm_operator.actions import EmitEvent, WriteStatus
+from autoglm_operator.actions import EmitEvent
 from autoglm_operator.apply import apply, apply_one
 from autoglm_operator.kube import ENDPOINTS, Kube, Rejected
 from autoglm_operator.metrics import PROMOTIONS
@@ -81,8 +81,13 @@ async def _delete(kube: Kube, seen: Observation, settings: Settings, now: dateti
 
 
 async def _write(kube: Kube, endpoint: Endpoint, status: EndpointStatus) -> None:
+    """Write the status if it changed, what is gone as null.
+
+    Not by server-side apply: Kubernetes 1.20 leaves a null behind for an object that is left out, and then refuses it.
+    """
     if status != endpoint.status:
-        await apply_one(kube, WriteStatus(ENDPOINTS, endpoint.namespace, endpoint.name, status.to_json_dict()))
+        body = {"status": status.model_dump(mode="json", by_alias=True)}
+        await kube.patch(ENDPOINTS, endpoint.namespace, endpoint.name, body, subresource="status")
 
 
 def _tell(endpoint: Endpoint, planned: Plan) -> None:

@@ -39,6 +39,16 @@ def digest_of(number: int) -> str:
     return f"sha256:{number:064x}"[:7] + f"{number:08x}" + "0" * 56
 
 
+def merged(old: Any, patch: Any) -> Any:
+    """A JSON merge patch."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    base = old if isinstance(old, dict) else {}
+    keys = [*base, *(key for key in patch if key not in base)]
+    gone = {key for key, value in patch.items() if value is None}
+    return {key: merged(base.get(key), patch[key]) if key in patch else base[key] for key in keys if key not in gone}
+
+
 class MemoryKube:
     """What `Kube` offers, over dicts; counts writes, and breaks off after a given number of them."""
 
@@ -87,13 +97,14 @@ class MemoryKube:
             known["metadata"]["generation"] = metadata["generation"] + 1
         return known
 
-    async def apply_status(self, resource: Resource, _namespace: str | None, name: str, status: Object) -> Object:
-        self._written(resource, "status", name)
-        self.objects[resource.plural, name]["status"] = copy.deepcopy(status)
-        return status
-
-    async def patch(self, resource: Resource, _namespace: str | None, name: str, body: Object) -> Object:
-        self._written(resource, "patch", name)
+    async def patch(
+        self, resource: Resource, _namespace: str | None, name: str, body: Object, *, subresource: str | None = None
+    ) -> Object:
+        self._written(resource, subresource or "patch", name)
+        if subresource == "status":
+            known = self.objects[resource.plural, name]
+            known["status"] = merged(known.get("status") or {}, body["status"])
+            return known
         metadata = self.objects[resource.plural, name]["metadata"]
         patch = copy.deepcopy(body["metadata"])
         version = patch.pop("resourceVersion", metadata["resourceVersion"])
