@@ -1,4 +1,4 @@
-"""Many studies applied at once: how fast the operator makes their Jobs, against a bare loop that POSTs the same Jobs."""
+"""Many studies applied at once: how fast the operator makes their Jobs, against a bare loop POSTing the same Jobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from statistics import fmean
 from typing import Any
 
 import psutil
+from e2e.cluster.controlplane import ControlPlane, free_port
 from kubernetes.aio import client, config
 from ruamel.yaml import YAML
+from tests.postgres import start_postgres
 
 from autoglm_operator.kube import JOBS, NAMESPACES, STUDIES, Kube, Object, Resource
 from benchmarks.results import Aim, Row, Table, times
 from benchmarks.studies import MODEL
 from benchmarks.workers import REPOSITORY, start
-from e2e.cluster.controlplane import ControlPlane, free_port
-from tests.postgres import start_postgres
 
 CONNECTIONS = 16
 TIMEOUT_SECONDS = 900.0
@@ -94,11 +94,15 @@ def run(folder: Path, size: Size) -> Table:
             Row("operator: CPU while all studies run", found.standing_cores, "cores"),
         ),
         notes=(
-            f"{found.jobs:,} Jobs in {size.namespaces} new namespaces; a genuine API server, controller manager and"
-            " etcd (without fsync) and PostgreSQL on the same machine, no kubelet.",
-            f"The bare loop POSTs the Jobs that the operator made, {CONNECTIONS} at a time as the operator does, with the"
-            " Job controller active, once before and once after; the operator's time includes POSTing the studies,"
-            " making the namespaces' databases, creating the studies in them and writing status.",
+            (
+                f"{found.jobs:,} Jobs in {size.namespaces} new namespaces; a genuine API server, controller manager and"
+                " etcd (without fsync) and PostgreSQL on the same machine, no kubelet."
+            ),
+            (
+                f"The bare loop POSTs the Jobs that the operator made, {CONNECTIONS} at a time as the operator does, with"
+                " the Job controller active, once before and once after; the operator's time includes POSTing the"
+                " studies, making the namespaces' databases, creating the studies in them and writing status."
+            ),
         ),
     )
 
@@ -126,7 +130,9 @@ async def _measure(kubeconfig: Path, dsn: str, folder: Path, size: Size) -> Meas
 @asynccontextmanager
 async def _connected(kubeconfig: Path) -> AsyncIterator[Kube]:
     configuration = client.Configuration()
-    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    await config.load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=str(kubeconfig), client_configuration=configuration
+    )
     configuration.connection_pool_maxsize = 64
     async with Kube(client.ApiClient(configuration), timeout_seconds=60.0) as kube:
         yield kube

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import override
+
 Bound = Literal["at least", "at most"]
 
 
@@ -23,6 +25,7 @@ class Aim:
         """Whether `figure` is on the right side; the bound itself is."""
         return figure >= self.value if self.bound == "at least" else figure <= self.value
 
+    @override
     def __str__(self) -> str:
         return f"{'≥' if self.bound == 'at least' else '≤'} {self.value:.3g}"
 
