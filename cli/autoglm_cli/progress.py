@@ -72,13 +72,16 @@ class Progress:
         words = Text("  ").join(Text(f"{count} {name}", style=style) for count, name, style in states if count)
         head.add_row(self._spinner, bar, Text(f"{tally.finished} of {now.maximum}", style="bold"), words)
         below = [Text(f"  {activity}   {self._best(now)}   {self._left(now)}")]
-        below += [Text(f"    {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in now.running]
+        for training in now.training:
+            told = f"    {training.name}   {training.report or 'no report yet'}   {training.point}"
+            below.append(Text(told, style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(head, *below)
 
     def _sentence(self, now: View) -> str:
-        tally = now.counts
+        reports = ", ".join(f"{training.name} {training.report or 'no report yet'}" for training in now.training)
+        running = f"running: {reports}   " if reports else ""
         return (
-            f"{tally.finished} of {now.maximum} trials, {tally.running} running   {self._best(now)}   {self._left(now)}"
+            f"{now.counts.finished} of {now.maximum} trials   {running}{self._best(now)}   {self._left(now)}".rstrip()
         )
 
     def _best(self, now: View) -> str:

@@ -29,32 +29,40 @@ _RECENT = 10
 
 
 @dataclass(frozen=True)
+class Training:
+    """An attempt that is training: whose, at which point, and its last report."""
+
+    name: str
+    point: str
+    report: str
+
+
+@dataclass(frozen=True)
 class View:
     """A study at one moment, as far as people look at it.
 
     Attributes:
-        running: one line for each attempt that is training.
         eta_seconds: None until something has finished.
     """
 
     counts: TrialCounts
     maximum: int
     best: FrozenTrial | None
-    running: tuple[str, ...]
+    training: tuple[Training, ...]
     eta_seconds: float | None
 
 
 def view(trials: Sequence[FrozenTrial], run: Run, limits: Limits, parallel: int) -> View:
     """The study as it is now."""
     tally = counts(trials, limits)
-    running = tuple(_running(trial) for trial in trials if trial.state == TrialState.RUNNING and trial.params)
-    return View(tally, limits.max, best(trials, run), running, _eta(trials, tally, limits, parallel))
+    training = tuple(_training(trial) for trial in trials if trial.state == TrialState.RUNNING and trial.params)
+    return View(tally, limits.max, best(trials, run), training, _eta(trials, tally, limits, parallel))
 
 
-def _running(trial: FrozenTrial) -> str:
+def _training(trial: FrozenTrial) -> Training:
     step = trial.last_step
-    reported = f"   step {step}: {number(trial.intermediate_values[step])}" if step is not None else ""
-    return f"trial {origin_of(trial)}{_again(trial)}   {parameters(trial.params)}{reported}"
+    report = "" if step is None else f"step {step}: {number(trial.intermediate_values[step])}"
+    return Training(f"trial {origin_of(trial)}{_again(trial)}", parameters(trial.params), report)
 
 
 def _again(trial: FrozenTrial) -> str:

@@ -65,7 +65,7 @@ def local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartRun:
                 {"name": "method", "categorical": {"choices": ["head"]}},
                 {"name": "head_c", "float": {"min": 0.01, "max": 1000, "log": True}},
             ],
-            "trials": {"max": 6, "parallel": 2},
+            "trials": {"max": 6, "parallel": 1},
             "trainer": {"terminationGracePeriodSeconds": 15},
             **spec,
         }

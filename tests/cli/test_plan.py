@@ -57,5 +57,5 @@ def test_endpoints_are_planned_too() -> None:
 
 def test_an_invalid_file_is_not_planned(study_file: Path) -> None:
     study_file.write_text(STUDY.replace("max: 6", "max: 0"))
-    with pytest.raises(CliError, match="spec.trials.max: must be ≥ 1, got 0"):
+    with pytest.raises(CliError, match=r"spec\.trials\.max: must be ≥ 1, got 0"):
         documents_of(str(study_file))

@@ -45,7 +45,7 @@ def soon(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_a_search_ends_with_exactly_max_trials_and_a_table(local_run: StartRun) -> None:
-    local = local_run()
+    local = local_run(trials={"max": 6, "parallel": 2})
     assert run(local)
     assert complete(local) == 6
     assert "all trials are finished: 6 complete" in printed(local)
@@ -53,7 +53,7 @@ def test_a_search_ends_with_exactly_max_trials_and_a_table(local_run: StartRun) 
 
 
 def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None:
-    local = local_run({"kill": [1, 2]})
+    local = local_run({"kill": [1, 2]}, trials={"max": 6, "parallel": 2})
     assert run(local)
     lost = [trial for trial in trials_of(local) if trial.user_attrs.get(TrialAttribute.CAUSE) == Cause.LOST]
     assert {trial.number for trial in lost} == {1, 2}
@@ -154,7 +154,7 @@ def test_a_finished_run_only_shows_its_results(local_run: StartRun) -> None:
 
 def test_more_trials_may_be_asked_for_later(local_run: StartRun) -> None:
     assert run(local_run())
-    more = local_run(trials={"max": 9, "parallel": 2})
+    more = local_run(trials={"max": 9, "parallel": 1})
     assert run(more)
     assert complete(more) == 9
 
