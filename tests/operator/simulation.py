@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
+from optuna.trial import FrozenTrial, TrialState
+
 from autoglm_api.attempts import Export, Limits, Owner, StudyAttribute, TrialAttribute
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
@@ -32,7 +34,6 @@ from autoglm_operator.plan import Plan, plan
 from autoglm_operator.settings import Settings
 from autoglm_store import ledger
 from autoglm_store.attempts import FIXED_PARAMETERS
-from optuna.trial import FrozenTrial, TrialState
 
 START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 CONNECTED = Storage(Reason.CONNECTED, "the study's database answers")
@@ -154,6 +155,8 @@ class Simulation:
                 self._apply_to_store(action)
 
     def _create_job(self, body: dict[str, Any]) -> None:
+        if self.rejection is not None and self.rejection.at == self.now:
+            return  # refused a moment ago in the same pass
         if self.rejects:
             times = self.rejection.times + 1 if self.rejection else 1
             self.rejection = Rejection("exceeded quota: gpus", self.now, times)
