@@ -17,7 +17,18 @@ from autoglm_api.exits import LOG_TAIL_BYTES
 
 current_trial: ContextVar[int | None] = ContextVar("current_trial", default=None)
 
-_NOISY = ("alembic", "httpx", "urllib3", "botocore", "fsspec", "s3fs", "optuna.storages", "optuna.study")
+_NOISY = (
+    "alembic",
+    "botocore",
+    "fsspec",
+    "httpx",
+    "onnx_ir",
+    "onnxscript",
+    "optuna.storages",
+    "optuna.study",
+    "s3fs",
+    "urllib3",
+)
 
 
 class JsonFormatter(logging.Formatter):
