@@ -177,7 +177,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Rejection:
-    """The API server refused a Job: its sentence, when, and how often in a row."""
+    """The API server refused to create something: what, in its words; when; how often in a row."""
 
     message: str
     at: datetime

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from . import metrics
-from .kube import Conflict, Unavailable
+from .kube import KubeError
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class WorkQueue:
         started = monotonic()
         try:
             after = await self._reconcile[key.kind](key)
-        except (Conflict, Unavailable) as error:
+        except KubeError as error:
             self._retry(key, str(error), level=logging.INFO)
         except Exception:  # a defect in one study must not stop the others; it is logged and counted
             log.exception("reconcile failed", extra=_fields(key))

@@ -30,7 +30,7 @@ from .actions import (
 )
 from .apply import apply_one
 from .database import ensure_secret, password_of, provision
-from .kube import JOBS, Rejected, Unavailable
+from .kube import Rejected, Unavailable
 from .metrics import STUDY_SERIES
 from .observation import Rejection
 from .observe import Memory, Sight, observe
@@ -75,9 +75,9 @@ class StudyReconciler:
 
     async def _apply(self, action: Action, memory: Memory, now: datetime) -> None:
         match action:
-            case Create(resource=resource) if resource is JOBS:
-                await self._create_job(action, memory, now)
-            case Create() | Apply() | Patch() | Delete() | EmitEvent():
+            case Create():
+                await self._create(action, memory, now)
+            case Apply() | Patch() | Delete() | EmitEvent():
                 await apply_one(self._sight.kube, action)
             case WriteStatus():
                 await apply_one(self._sight.kube, action)
@@ -99,8 +99,8 @@ class StudyReconciler:
             case _:
                 assert_never(action)
 
-    async def _create_job(self, action: Create, memory: Memory, now: datetime) -> None:
-        """A Job that the API server refuses is remembered for the status, and tried again later."""
+    async def _create(self, action: Create, memory: Memory, now: datetime) -> None:
+        """What the API server refuses to create is remembered for the status, and tried again later."""
         before = memory.rejection
         if before is not None and before.at == now:
             return  # refused once in this pass: the others would be refused alike
@@ -108,7 +108,7 @@ class StudyReconciler:
             await apply_one(self._sight.kube, action)
         except Rejected as error:
             times = before.times + 1 if before is not None else 1
-            memory.rejection = Rejection(str(error), now, times)
+            memory.rejection = Rejection(f"{action.resource.kind}: {error}", now, times)
         else:
             memory.rejection = None
 

@@ -159,7 +159,7 @@ class Simulation:
             return  # refused a moment ago in the same pass
         if self.rejects:
             times = self.rejection.times + 1 if self.rejection else 1
-            self.rejection = Rejection("exceeded quota: gpus", self.now, times)
+            self.rejection = Rejection("Job: exceeded quota: gpus", self.now, times)
             return
         self.rejection = None
         name, labels = body["metadata"]["name"], body["metadata"]["labels"]

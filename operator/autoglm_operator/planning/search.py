@@ -57,7 +57,7 @@ def plan_search(draft: Draft, seen: Observation, live: StudySpec, now: datetime,
         return _without_storage(draft, seen, live)
     stored = seen.stored or _begin(draft, study, live, settings)
     spec, changed = effective_spec(stored.spec, live), ignored_edit(stored.spec, live)
-    if seen.has_claim is False:
+    if seen.has_claim is False and _may_create(draft, seen, now, settings):
         draft.actions.insert(0, Create(CLAIMS, artifacts_claim(study.namespace, settings)))
     seen = replace(seen, stored=stored)
     ref = study_ref(study, spec)

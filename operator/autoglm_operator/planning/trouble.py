@@ -45,7 +45,7 @@ def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Troub
     if any(pod.phase == "Running" for pod in pods):
         return None
     if seen.rejection is not None:
-        return Trouble(Reason.POD_REJECTED, f"the API server refuses a Job: {seen.rejection.message}")
+        return Trouble(Reason.POD_REJECTED, f"the API server refuses a {seen.rejection.message}")
     held = [job for job in active if job.held]
     return (
         _cannot_start(pods)
