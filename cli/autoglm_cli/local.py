@@ -161,9 +161,10 @@ class LocalRun:
 
     def _tell(self, reason: Reason) -> None:
         trials, bounds = self.study.get_trials(deepcopy=False), read_limits(self.study)
-        self.console.print()
-        self.console.print(results_table(trials, self.stored, bounds))
-        self.console.print()
+        if any(trial.params for trial in trials):
+            self.console.print()
+            self.console.print(results_table(trials, self.stored, bounds))
+            self.console.print()
         told = ending(reason, trials, bounds, read_fatal(self.study))
         if reason in FAILED:
             raise CliError(f"{told}\nlogs: {self.folder.logs}")

@@ -26,7 +26,7 @@ from autoglm_api.space import Parameter, describe, space_size
 from autoglm_api.study import StudySpec
 
 from .checks import Checked
-from .errors import CliError
+from .errors import CliError, UsageError
 from .sources import resolve
 from .validate import examine
 
@@ -54,14 +54,15 @@ def documents_of(file: str) -> list[Checked]:
     """The valid documents of ours in a file.
 
     Raises:
+        UsageError: the file cannot be opened.
         CliError: with every problem, one a line.
     """
     verdict = examine(file)
+    told = [finding.sentence for finding in verdict.findings if not finding.warning]
+    if verdict.usage:
+        raise UsageError(told[0])
     if not verdict.valid:
-        told = [finding.sentence for finding in verdict.findings if not finding.warning]
-        error = CliError("\n  ".join([f"{verdict.file} is not valid", *told]))
-        error.exit_code = 2 if verdict.usage else 1
-        raise error
+        raise CliError("\n  ".join([f"{verdict.file} is not valid", *told]))
     return [checked for checked in verdict.checked if checked.ours]
 
 

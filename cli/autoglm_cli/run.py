@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
+from autoglm_api.problems import field_name
 from autoglm_api.study import StudySpec
 
-from .checks import Checked
+from .checks import Checked, local_sources
 from .documents import STDIN
 from .errors import UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder
 from .plan import documents_of
-from .sources import make_absolute
+from .sources import make_absolute, resolve
 
 PVC = "pvc://"
 INTERRUPTED = 130
@@ -85,9 +86,18 @@ def _local_spec(
     spec = make_absolute(checked.spec, Path.cwd() if file == STDIN else Path(file).resolve().parent)
     numbers = {name: value for name, value in (("parallel", parallel), ("max", trials)) if value is not None}
     spec = spec.model_copy(update={"trials": spec.trials.model_copy(update=numbers)})
+    _refuse_missing(spec)
     data, artifacts = spec.data, spec.artifacts
     places = [spec.model.source, data.train.source, data.validation.source, data.test and data.test.source]
     for place in (*places, artifacts and artifacts.uri):
         if place and place.startswith(PVC) and claims is None:
             raise UsageError(f"{place} lies in a cluster; --claims DIR names a folder that stands for its claims")
     return spec
+
+
+def _refuse_missing(spec: StudySpec) -> None:
+    """What is not there is told now, and not by a worker after half a minute of loading."""
+    for path, uri in local_sources(spec):
+        place = resolve(uri, Path.cwd())
+        if path[0] != "artifacts" and not place.exists():
+            raise UsageError(f"spec.{field_name(path)}: {place} does not exist")
