@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TypeVar
@@ -51,6 +51,7 @@ class Database:
         self._storage: BaseStorage | None = None
         self._books: dict[str, TrialBook] = {}
         self._read_at = 0.0
+        self._checked = False
 
     def look(self, study: str) -> StoredStudy | None:
         """The study as it is now or was a moment ago; all watched studies are read together."""
@@ -60,18 +61,40 @@ class Database:
             self._read()
         return book.stored()
 
-    def _read(self) -> None:
-        if self._connection is None:
-            self._connection = psycopg.connect(_conninfo(self._url), autocommit=True)
-        found = counts.revision(self._connection)
+    def has_tables(self) -> bool:
+        """Whether Optuna's tables are there, at the right revision."""
+        if self._checked:
+            return True
+        found = counts.revision(self._reading())
         if found is None:
-            return  # Optuna has never been here: no study exists yet
+            return False
         if found != counts.SCHEMA_REVISION:
             raise SchemaMismatch(
                 f"the database holds Optuna's tables at revision {found}; this version needs {counts.SCHEMA_REVISION}."
                 " Give the study a database of its own, or upgrade the tables with `optuna storage upgrade`"
             )
-        news = counts.read(self._connection, {name: book.known for name, book in self._books.items()})
+        self._checked = True
+        return True
+
+    @contextmanager
+    def locked(self, key: int) -> Iterator[None]:
+        """Hold a session's advisory lock; it is free again at the latest when the connection ends."""
+        connection = self._reading()
+        connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+        try:
+            yield
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+    def _reading(self) -> counts.Connection:
+        if self._connection is None:
+            self._connection = psycopg.connect(_conninfo(self._url), autocommit=True)
+        return self._connection
+
+    def _read(self) -> None:
+        if not self.has_tables():
+            return  # Optuna has never been here: no study exists yet
+        news = counts.read(self._reading(), {name: book.known for name, book in self._books.items()})
         for name, rows in news.items():
             self._books[name].fold(rows, datetime.now(UTC))
         self._read_at = monotonic()
@@ -92,6 +115,7 @@ class Database:
 
     def disconnect(self) -> None:
         """Close all connections; they are made again when they are needed."""
+        self._checked = False
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(psycopg.Error):

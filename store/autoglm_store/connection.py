@@ -75,20 +75,26 @@ def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
     """
     with _explained(url), _creating(url) as has_tables:
         storage, engine = _open(url, create=not has_tables)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            direction="maximize" if run.objective.direction == "Maximize" else "minimize",
-            load_if_exists=True,
-            sampler=RandomSampler(seed=0),
-            pruner=NopPruner(),
-        )
-        if StudyAttribute.RUN not in study.user_attrs:
-            study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
-        write_limits(study, limits)
-        _enqueue(study, run)
+        study = complete_study(storage, name, run, limits)
         if engine is not None:
             engine.dispose()
+    return study
+
+
+def complete_study(storage: BaseStorage, name: str, run: Run, limits: Limits) -> optuna.Study:
+    """What `create_study` does once the tables are there; the caller holds `CREATION_LOCK` (or the journal's lock)."""
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        direction="maximize" if run.objective.direction == "Maximize" else "minimize",
+        load_if_exists=True,
+        sampler=RandomSampler(seed=0),
+        pruner=NopPruner(),
+    )
+    if StudyAttribute.RUN not in study.user_attrs:
+        study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
+    write_limits(study, limits)
+    _enqueue(study, run)
     return study
 
 
