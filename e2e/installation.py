@@ -53,7 +53,7 @@ class Operator:
         command = [sys.executable, "-m", "autoglm_operator.main"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_for(self._healthy, 30, state=self.tail)
+        wait_for(self._healthy, 120, state=self.tail)
 
     def _healthy(self) -> bool:
         assert self.running, self.tail()
