@@ -110,19 +110,20 @@ def finished_study(
     uid = kube.create(body, namespace)["metadata"]["uid"]
     stored = wait_for(lambda: _stored(kube, namespace, optuna_study_name(namespace, name, uid)), 60)
     run = read_run(stored)
-    trial = stored.ask()
-    set_attribute(stored, trial, TrialAttribute.OWNER, Owner(name="hand", identity=name).to_json_dict())
-    suggest(trial, run.parameters)
-    set_attribute(stored, trial, TrialAttribute.METRICS, {"accuracy": value})
-    stored.tell(trial, value)
     task = "image-classification" if broken else "text-classification"
     digest = write_model(folder / name, study=name, task=task, seed=int(value * 1000), test={"accuracy": value})
     uri = f"{run.artifacts_uri}/export"
     store.files.put(f"{folder / name}/", f"{uri.removeprefix('s3://')}/", recursive=True)
     shutil.rmtree(folder / name)
+    trial = stored.ask()
+    suggest(trial, run.parameters)
+    set_attribute(stored, trial, TrialAttribute.METRICS, {"accuracy": value})
+    # The export first, for no export Job is wanted; the owner last, for the operator will miss its pod.
     write_export(
         stored, Export(uri=uri, digest=digest, trial=trial.number, metrics={"accuracy": value}, test_digest="t" * 64)
     )
+    set_attribute(stored, trial, TrialAttribute.OWNER, Owner(name="hand", identity=name).to_json_dict())
+    stored.tell(trial, value)
     kube.patch("AutoGLMStudy", name, namespace, {"spec": {"suspend": False}})
     wait_for(
         lambda: condition(kube, namespace, name, "Complete").get("status") == "True",
@@ -137,9 +138,11 @@ def _stored(kube: Kube, namespace: str, name: str) -> Any:
     if secret is None:
         return None
     try:
-        return load_study(base64.b64decode(secret["data"]["url"]).decode(), name)
+        found = load_study(base64.b64decode(secret["data"]["url"]).decode(), name)
+        read_run(found)
     except StoreError:
         return None
+    return found if found.get_trials(deepcopy=False) else None  # the first point is enqueued last
 
 
 def endpoint(name: str = "sentiment", **spec: Any) -> Json:

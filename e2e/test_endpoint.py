@@ -93,18 +93,12 @@ def test_a_model_that_no_server_can_run_is_rolled_back_and_says_why(
     good = finished_study(kube, store, namespace, "good", 0.80, tmp_path)
     wait_for_champion(kube, namespace, good)
 
-    installation.operator.stop()
-    installation.operator.start(PROMOTION_TIMEOUT_SECONDS="20")
-    try:
-        bad = finished_study(kube, store, namespace, "bad", 0.95, tmp_path, broken=True)
-        wait_for(
-            lambda: endpoint_condition(kube, namespace, "RolledBack").get("status") == "True",
-            120,
-            state=lambda: endpoint_status(kube, namespace),
-        )
-    finally:
-        installation.operator.stop()
-        installation.operator.start()
+    bad = finished_study(kube, store, namespace, "bad", 0.95, tmp_path, broken=True)
+    wait_for(
+        lambda: endpoint_condition(kube, namespace, "RolledBack").get("status") == "True",
+        180,
+        state=lambda: endpoint_status(kube, namespace),
+    )
     assert "'image-classification'" in endpoint_condition(kube, namespace, "RolledBack")["message"]
     told = wait_for_champion(kube, namespace, good)
     assert told["champion"]["study"] == "good"

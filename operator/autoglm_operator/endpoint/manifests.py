@@ -90,7 +90,6 @@ def server_deployment(
         grace_seconds=GRACE_SECONDS,
         settings=settings,
     )
-    _one_entry_a_name(template["spec"]["containers"][0])
     body: Object = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -182,11 +181,6 @@ def _server(endpoint: Endpoint, spec: EndpointSpec, record: Record, settings: Se
             "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},
         },
     )
-
-
-def _one_entry_a_name(container: Object) -> None:
-    """Of variables with one name the last one counts; server-side apply takes no second one."""
-    container["env"] = list({entry["name"]: entry for entry in container["env"]}.values())
 
 
 def _threads(resources: Resources) -> Object:

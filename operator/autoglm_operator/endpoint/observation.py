@@ -52,6 +52,7 @@ class Server:
         available: replicas that answer now, of whatever template.
         champion, previous, candidate: since when it is in that place.
         trouble: why its pods are not ready, if they say so.
+        hopeless: a server has said more than once that it cannot run this model.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Server:
     candidate: datetime | None = None
     deleted: bool = False
     trouble: str | None = None
+    hopeless: bool = False
 
 
 class JobState(StrEnum):

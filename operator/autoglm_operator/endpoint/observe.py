@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from autoglm_api import environment
-from autoglm_api.exits import Termination
+from autoglm_api.exits import ExitCode, Termination
 from autoglm_api.names import (
     ANNOTATION_CANDIDATE,
     ANNOTATION_CHAMPION,
@@ -46,6 +46,8 @@ from .manifests import artifacts_prefix, artifacts_secret
 from .observation import Candidate, Endpoint, EndpointJob, JobState, Observation, Record, SeenService, Server
 
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
+# Exit codes by which a server says that this model cannot be run here; not 69, for a store may come back.
+_VERDICTS = frozenset({ExitCode.SPEC, ExitCode.DATA, ExitCode.OTHER})
 TROUBLE_LIMIT = 400
 
 
@@ -143,6 +145,7 @@ def read_server(body: Object, pods: Iterable[Object]) -> Server:
         candidate=read_time(annotations.get(ANNOTATION_CANDIDATE)),
         deleted="deletionTimestamp" in metadata,
         trouble=_trouble(pods, Component.SERVER, label) or _refused_pods(status),
+        hopeless=any(_gave_up(pod.get("status") or {}) for pod in _of(pods, Component.SERVER, label)),
     )
 
 
@@ -204,13 +207,27 @@ def _ready(body: Object) -> int:
 
 def _trouble(pods: Iterable[Object], component: str, digest: str | None) -> str | None:
     """The first pod's own words for why it does not run."""
+    for pod in _of(pods, component, digest):
+        words = _words(pod.get("status") or {})
+        if words is not None:
+            return f"pod {pod['metadata']['name']}: {words}"[:TROUBLE_LIMIT]
+    return None
+
+
+def _of(pods: Iterable[Object], component: str, digest: str | None) -> Iterator[Object]:
     for pod in pods:
         labels = pod["metadata"].get("labels") or {}
         if labels.get(LABEL_COMPONENT) == component and labels.get(LABEL_DIGEST) == digest:
-            words = _words(pod.get("status") or {})
-            if words is not None:
-                return f"pod {pod['metadata']['name']}: {words}"[:TROUBLE_LIMIT]
-    return None
+            yield pod
+
+
+def _gave_up(status: Object) -> bool:
+    """Whether the server ended at least twice, the last time by its own verdict on the model."""
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        if container.get("restartCount", 0) >= 1 and ended.get("exitCode") in _VERDICTS:
+            return True
+    return False
 
 
 def _words(status: Object) -> str | None:

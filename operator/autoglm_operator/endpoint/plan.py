@@ -97,9 +97,9 @@ def plan(seen: Observation, *, settings: Settings, now: datetime) -> Plan:
 def never_ready(model: ServedModel, trouble: str | None, settings: Settings) -> str:
     """The sentence for a candidate that was given up."""
     return (
-        f"{said(model)} was not ready within {settings.promotion_timeout_seconds:g} s: "
-        f"{trouble or 'its pods did not say why'}; it is not tried again until its digest is removed from the "
-        f"annotation {ANNOTATION_REJECTED}"
+        f"{said(model)} did not become ready: "
+        f"{trouble or f'nothing was heard of its pods in {settings.promotion_timeout_seconds:g} s'}; it is not tried "
+        f"again until its digest is removed from the annotation {ANNOTATION_REJECTED}"
     )
 
 

@@ -146,7 +146,8 @@ def _promotion(
         if server.replicas == spec.replicas and server.ready >= spec.replicas and server.candidate is not None:
             return Promotion(winner, place, Stage.READY)
         late = now >= since + timedelta(seconds=settings.promotion_timeout_seconds)
-        return Promotion(winner, place, Stage.NEVER_READY if late else Stage.ROLLING_OUT, server.trouble)
+        stage = Stage.NEVER_READY if late or server.hopeless else Stage.ROLLING_OUT
+        return Promotion(winner, place, stage, server.trouble)
     uri = f"{artifacts_prefix(seen.endpoint, spec, settings)}/{winner.model.digest.removeprefix('sha256:')}"
     facts = winner.model.model_copy(update={"uri": uri, "since": None})
     place = Serving(Record(model=facts, secret=artifacts_secret(spec, settings)), _since(seen, winner, now))

@@ -227,6 +227,24 @@ def test_a_candidate_that_is_never_ready_is_rolled_back_and_not_tried_again(worl
     assert world.condition("RolledBack") is None
 
 
+@pytest.mark.parametrize(
+    ("code", "restarts", "given_up"), [(70, 1, True), (65, 3, True), (70, 0, False), (69, 5, False)]
+)
+def test_a_server_that_says_twice_that_it_cannot_run_the_model_is_believed(
+    world: World, code: int, restarts: int, given_up: bool
+) -> None:
+    old = served(world)
+    bad = world.add_study("bad", 0.95, number=2)
+    world.pass_once()
+    world.finish_jobs()
+    world.pass_once()
+    ended = {"terminated": {"exitCode": code, "message": "the graph is broken"}}
+    world.add_pod(bad, containerStatuses=[{"restartCount": restarts, "lastState": ended, "state": {}}])
+    world.pass_once()
+    assert (world.condition("RolledBack") is not None) is given_up
+    assert world.served == short(old)
+
+
 def test_a_first_model_that_is_never_ready_is_stalled_and_the_next_one_served(world: World) -> None:
     world.add_study("bad", 0.95, number=1)
     world.pass_once()
