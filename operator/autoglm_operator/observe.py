@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic
 from urllib.parse import urlsplit
 
 from autoglm_api.conditions import ConditionType, Reason
@@ -27,16 +28,33 @@ from .planning.search import study_ref
 from .queue import Key
 from .settings import Settings
 
+PROVISIONING_PAUSE_SECONDS = 15.0
 UNASKED = Storage(Reason.PROVISIONING, "the database has not been looked at yet")
 
 
 @dataclass
 class Memory:
-    """What is remembered of a study between two reconciles; losing it costs a repetition and nothing else."""
+    """What is remembered of a study between two reconciles; losing it costs a repetition and nothing else.
+
+    Attributes:
+        url, study: where its trials are, and its name there.
+        provisioned: when its namespace's database was made last, and what to say if it cannot be opened all the same.
+    """
 
     status_written: datetime | None = None
     rejection: Rejection | None = None
     url: str | None = None
+    study: str | None = None
+    provisioned: tuple[float, str] | None = None
+
+    def provisioning(self) -> Storage:
+        """The namespace's database is missing: have it made, but not again right after an attempt that did not help."""
+        if self.provisioned is not None:
+            at, problem = self.provisioned
+            left = at + PROVISIONING_PAUSE_SECONDS - monotonic()
+            if left > 0:
+                return Storage(Reason.UNREACHABLE, problem, retry_seconds=left)
+        return Storage(Reason.PROVISIONING, "the namespace's database is being made", missing=True)
 
 
 @dataclass
@@ -57,11 +75,11 @@ class Sight:
         """The memory of a study, a new one at first."""
         return self.memories.setdefault(key, Memory())
 
-    def forget(self, key: Key, uid: str | None = None) -> None:
+    def forget(self, key: Key) -> None:
         """Drop what is remembered of a study that is gone or over."""
         memory = self.memories.pop(key, None)
-        if memory is not None and memory.url is not None and uid is not None:
-            self.databases.forget(memory.url, f"{key.namespace}/{key.name}/{uid}")
+        if memory is not None and memory.url is not None and memory.study is not None:
+            self.databases.forget(memory.url, memory.study)
 
 
 async def observe(sight: Sight, key: Key) -> Observation | None:
@@ -99,17 +117,16 @@ async def _observe_storage(sight: Sight, study: Study, memory: Memory) -> tuple[
         return UNASKED, None
     if is_over(study.status) and not waits_for_cleanup:
         return _as_before(study), None
-    url = await _storage_url(sight, study, study.spec)
+    url = await _storage_url(sight, study, study.spec, memory)
     if isinstance(url, Storage):
         return url, None
-    memory.url = url
-    ref = study_ref(study, study.spec)
+    memory.url, memory.study = url, study_ref(study, study.spec).study
     try:
-        stored = await sight.databases.look(url, ref.study)
+        stored = await sight.databases.look(url, memory.study)
     except Away as error:
         own = study.spec.storage is None and sight.settings.database_url is not None
         if own and _needs_making(str(error)):
-            return Storage(Reason.PROVISIONING, "the namespace's database is being made", missing=True), None
+            return memory.provisioning(), None
         return Storage(Reason.UNREACHABLE, str(error), retry_seconds=error.retry_seconds), None
     except SchemaMismatch as error:
         return Storage(Reason.SCHEMA_MISMATCH, str(error), retry_seconds=60.0), None
@@ -128,7 +145,7 @@ def _needs_making(message: str) -> bool:
     return "does not exist" in message or "authentication failed" in message
 
 
-async def _storage_url(sight: Sight, study: Study, spec: StudySpec) -> str | Storage:
+async def _storage_url(sight: Sight, study: Study, spec: StudySpec, memory: Memory) -> str | Storage:
     own = spec.storage.secret_ref if spec.storage else None
     name, key = (own.name, own.key) if own else (STORAGE_SECRET, STORAGE_SECRET_KEY)
     try:
@@ -139,7 +156,7 @@ async def _storage_url(sight: Sight, study: Study, spec: StudySpec) -> str | Sto
         if sight.settings.database_url is None:
             message = "the installation has no database: give the study storage.secretRef, or set databaseUrl"
             return Storage(Reason.SECRET_NOT_FOUND, message, retry_seconds=60.0)
-        return Storage(Reason.PROVISIONING, "the namespace's database is being made", missing=True)
+        return memory.provisioning()
     if url is None:
         return Storage(Reason.SECRET_NOT_FOUND, f"Secret {name} has no key {key}", retry_seconds=15.0)
     problem = _refused_url(url) if own is not None else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from time import monotonic
 from typing import assert_never
 
 import psycopg
 
+from autoglm_api.names import STORAGE_SECRET
 from autoglm_store.errors import StoreError
 
 from .actions import (
@@ -30,7 +32,7 @@ from .actions import (
 )
 from .apply import apply_one
 from .database import ensure_secret, password_of, provision
-from .kube import Rejected, Unavailable
+from .kube import Rejected
 from .metrics import STUDY_SERIES
 from .observation import Rejection
 from .observe import Memory, Sight, observe
@@ -70,7 +72,7 @@ class StudyReconciler:
             log.info("storage: %s", error, extra={"namespace": key.namespace, "study": key.name})
             return 0.1
         if is_over(decided.status):
-            self._sight.forget(key, seen.study.uid)
+            self._sight.forget(key)
         return decided.requeue_seconds
 
     async def _apply(self, action: Action, memory: Memory, now: datetime) -> None:
@@ -83,7 +85,7 @@ class StudyReconciler:
                 await apply_one(self._sight.kube, action)
                 memory.status_written = now
             case ProvisionDatabase(namespace=namespace):
-                await self._provision(namespace)
+                await self._provision(namespace, memory)
             case (
                 CreateStudy()
                 | WriteLimits()
@@ -112,18 +114,23 @@ class StudyReconciler:
         else:
             memory.rejection = None
 
-    async def _provision(self, namespace: str) -> None:
+    async def _provision(self, namespace: str, memory: Memory) -> None:
         """Make the namespace's database; blocking calls run in a thread."""
         admin_url = self._sight.settings.database_url
         assert admin_url is not None, "planned only where the installation has a database"
-        url = await ensure_secret(self._sight.kube, namespace, admin_url)
+        refused = f"its database refuses Secret {STORAGE_SECRET}; delete the Secret to have both made again"
         try:
+            url = await ensure_secret(self._sight.kube, namespace, admin_url)
             await asyncio.to_thread(provision, admin_url, namespace, password_of(url))
+        except Rejected as error:
+            memory.provisioned = monotonic(), f"the API server refuses Secret {STORAGE_SECRET}: {error}"
         except psycopg.Error as error:
             reason = " ".join(str(error).split())[:300]
-            raise Unavailable(f"the database server refuses to make a database: {reason}") from None
-        self._sight.databases.reset(url)
-        log.info("made the namespace's database", extra={"namespace": namespace})
+            memory.provisioned = monotonic(), f"the database server does not make a database: {reason}"
+        else:
+            memory.provisioned = monotonic(), refused
+            self._sight.databases.reset(url)
+            log.info("made the namespace's database", extra={"namespace": namespace})
 
 
 def _tell(action: Action) -> None:
