@@ -204,12 +204,15 @@ def predict(url: str, text: str = "hello") -> Json:
     """One prediction over a connection of its own.
 
     Raises:
-        OSError: no answer, or (HTTPError) one that is none.
+        OSError: no answer, or one that is none.
     """
     body = json.dumps({"model_name": "sentiment", "data": text}).encode()
     request = urllib.request.Request(f"{url}/v1/predict", data=body, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return dict(json.loads(answer.read()))
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return dict(json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{url}: {error.code} {error.read().decode(errors='replace')}") from error
 
 
 @dataclass

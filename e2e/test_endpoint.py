@@ -50,7 +50,7 @@ def test_the_best_model_serves_and_goes_on_when_its_study_and_all_servers_are_go
     assert (told["champion"]["study"], told["champion"]["value"], told["readyReplicas"]) == ("first", 0.80, 2)
     assert told["url"] == f"http://sentiment.{namespace}.svc"
     url = cluster.service_url(namespace, "sentiment")
-    assert predict(url, "send money")["predictions"][0]["label"] == "transfer"
+    assert wait_for(lambda: predict(url, "send money"))["predictions"][0]["label"] == "transfer"
 
     with load_on(url) as load:
         wait_for(lambda: load.outcomes[first] > 20)
@@ -106,7 +106,7 @@ def test_a_model_that_no_server_can_run_is_rolled_back_and_says_why(
     assert body is not None
     assert body["metadata"]["annotations"][ANNOTATION_REJECTED] == bad
     wait_for(lambda: replicas(kube, namespace) == {deployment(good): 1})
-    assert predict(cluster.service_url(namespace, "sentiment"))["digest"] == good
+    assert wait_for(lambda: predict(cluster.service_url(namespace, "sentiment")))["digest"] == good
     installation.check_operator()
 
 
@@ -119,7 +119,7 @@ def test_a_pinned_model_serves_scales_and_is_removed_with_its_endpoint(
     source = {"model": {"uri": f"s3://models/pinned/{namespace}", "digest": digest}}
     kube.create(endpoint(source=source, replicas=1, deletionPolicy="Delete"), namespace)
     wait_for_champion(kube, namespace, digest)
-    assert predict(cluster.service_url(namespace, "sentiment"))["digest"] == digest
+    assert wait_for(lambda: predict(cluster.service_url(namespace, "sentiment")))["digest"] == digest
 
     kube.patch("AutoGLMEndpoint", "sentiment", namespace, {"spec": {"replicas": 2}})
     wait_for(lambda: endpoint_status(kube, namespace).get("readyReplicas") == 2, 60)
