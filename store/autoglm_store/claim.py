@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autoglm_api.attempts import Limits, Owner, TrialAttribute
+from autoglm_api.attempts import Fatal, Limits, Owner, TrialAttribute
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import MAX_FREE_ATTEMPTS
 from autoglm_api.run import Run
 
 from .attempts import attempt_of, set_attribute, void
 from .errors import LeaseLost
-from .ledger import end_reason, is_counted, logical_trials, retry_of
-from .limits import read_fatal, read_limits
+from .ledger import end_reason, is_counted, is_ours, logical_trials, origin_of, rank, retry_of
+from .limits import read_limits_and_fatal
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def claim(study: optuna.Study, run: Run, owner: Owner) -> Claim | Nothing:
         LeaseLost: the claim was voided before we could sign it; this process must end.
     """
     while True:
-        limits = read_limits(study)
-        nothing = nothing_left(study, run, limits)
+        limits, fatal = read_limits_and_fatal(study)
+        nothing = nothing_left(study, run, limits, fatal)
         if nothing is not None:
             return nothing
         trial = study.ask()
@@ -68,10 +68,10 @@ def claim(study: optuna.Study, run: Run, owner: Owner) -> Claim | Nothing:
         void(study, attempt)
 
 
-def nothing_left(study: optuna.Study, run: Run, limits: Limits) -> Nothing | None:
+def nothing_left(study: optuna.Study, run: Run, limits: Limits, fatal: Fatal | None) -> Nothing | None:
     """Step 1; None = there is something to claim."""
     trials = study.get_trials(deepcopy=False)
-    reason = end_reason(trials, run, limits, datetime.now(UTC), read_fatal(study))
+    reason = end_reason(trials, run, limits, datetime.now(UTC), fatal)
     if limits.stop or reason is not None:
         return Nothing(reason)
     if sum(map(is_counted, trials)) < limits.max:
@@ -81,11 +81,15 @@ def nothing_left(study: optuna.Study, run: Run, limits: Limits) -> Nothing | Non
 
 
 def may_train(attempt: FrozenTrial, trials: Sequence[FrozenTrial], limits: Limits) -> bool:
-    """Step 4: whether this attempt is one of the `max` originals, or the first retry of its predecessor."""
-    earlier = [trial for trial in trials if trial.number < attempt.number]
+    """Step 4: whether this is, or repeats, one of the `max` originals, and is the first retry of its predecessor.
+
+    The origin of a retry is looked at too: it may have been killed after it signed and before it was voided.
+    """
+    if rank(origin_of(attempt), trials) >= limits.max:
+        return False
     predecessor = retry_of(attempt)
     if predecessor is None:
-        return sum(map(is_counted, earlier)) < limits.max
-    if any(retry_of(trial) == predecessor for trial in earlier):
+        return True
+    if any(retry_of(trial) == predecessor and trial.number < attempt.number and is_ours(trial) for trial in trials):
         return False
     return attempt_of(attempt) <= 1 + limits.retries + MAX_FREE_ATTEMPTS

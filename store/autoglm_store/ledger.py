@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from operator import attrgetter
 from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
@@ -96,32 +98,39 @@ def is_counted(trial: FrozenTrial) -> bool:
     return is_ours(trial) and retry_of(trial) is None
 
 
-def is_claimed(trial: FrozenTrial) -> bool:
-    """Whether anybody has trained, or may be training, this attempt."""
-    return trial.state.is_finished() or TrialAttribute.OWNER in trial.user_attrs
+def rank(number: int, trials: Sequence[FrozenTrial]) -> int:
+    """How many counted originals have a lower number; below `max` = one of those that may be trained."""
+    return sum(trial.number < number and is_counted(trial) for trial in trials)
 
 
 def logical_trials(trials: Sequence[FrozenTrial], limits: Limits) -> list[LogicalTrial]:
     """The logical trials in the order of their origins.
 
-    Originals beyond `max` that nobody has claimed are left out (a claim would void them), and so is the second of two
-    retries of one attempt.
+    Originals beyond `max` appear only if they are being trained or have a result (`max` was lowered): a claim would
+    void them, and one that was killed while it was doing that is not retried. The second of two retries of one attempt
+    is left out as well.
     """
     chains: dict[int, list[FrozenTrial]] = {}
     repeated: set[int] = set()
-    originals = 0
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        if not is_ours(trial):
-            continue
+    for trial in sorted(filter(is_ours, trials), key=attrgetter("number")):
         again = retry_of(trial)
         if again is None:
-            originals += 1
-            if originals <= limits.max or is_claimed(trial):
-                chains[trial.number] = [trial]
+            chains[trial.number] = [trial]
         elif again not in repeated and origin_of(trial) in chains:
             repeated.add(again)
             chains[origin_of(trial)].append(trial)
-    return [LogicalTrial(tuple(attempts)) for attempts in chains.values()]
+    return [
+        LogicalTrial(tuple(attempts))
+        for index, attempts in enumerate(chains.values())
+        if index < limits.max or _was_granted(attempts[-1])
+    ]
+
+
+def _was_granted(trial: FrozenTrial) -> bool:
+    """Whether the attempt is being trained or has a result; only a granted claim has parameters."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or (
+        trial.state == TrialState.RUNNING and bool(trial.params)
+    )
 
 
 def counts(trials: Sequence[FrozenTrial], limits: Limits) -> TrialCounts:
@@ -169,11 +178,12 @@ def best(trials: Sequence[FrozenTrial], run: Run) -> FrozenTrial | None:
 
 def would_lead(value: float, trials: Sequence[FrozenTrial], run: Run, n: int) -> bool:
     """Whether a feasible trial with `value` would now be one of the `n` best; of equals, the older one stays."""
-    leaders = top(trials, run, n)
-    worst = leaders[-1].value if len(leaders) == n else None
-    if worst is None:
-        return True
-    return value > worst if run.objective.direction == "Maximize" else value < worst
+    leading = (
+        trial
+        for trial in trials
+        if trial.value is not None and reaches(trial.value, value, run) and is_candidate(trial)
+    )
+    return len(list(islice(leading, n))) < n
 
 
 def reaches(value: float, goal: float, run: Run) -> bool:

@@ -28,10 +28,20 @@ def read_limits(study: optuna.Study) -> Limits:
     Raises:
         StudyNotFound: the study was not made by `create_study`.
     """
-    stored = study.user_attrs.get(StudyAttribute.LIMITS)
-    if stored is None:
+    return read_limits_and_fatal(study)[0]
+
+
+def read_limits_and_fatal(study: optuna.Study) -> tuple[Limits, Fatal | None]:
+    """Both in one reading, for every claim.
+
+    Raises:
+        StudyNotFound: the study was not made by `create_study`.
+    """
+    attributes = study.user_attrs
+    if StudyAttribute.LIMITS not in attributes:
         raise StudyNotFound(f"{study.study_name} holds no limits; it was not created by this project")
-    return Limits.model_validate(stored)
+    fatal = attributes.get(StudyAttribute.FATAL)
+    return Limits.model_validate(attributes[StudyAttribute.LIMITS]), fatal and Fatal.model_validate(fatal)
 
 
 def write_limits(study: optuna.Study, limits: Limits) -> None:
@@ -54,8 +64,7 @@ def write_export(study: optuna.Study, export: Export) -> None:
 
 def read_fatal(study: optuna.Study) -> Fatal | None:
     """The error that every trial would meet; None if there is none."""
-    stored = study.user_attrs.get(StudyAttribute.FATAL)
-    return None if stored is None else Fatal.model_validate(stored)
+    return read_limits_and_fatal(study)[1]
 
 
 def write_fatal(study: optuna.Study, fatal: Fatal) -> None:

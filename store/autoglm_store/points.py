@@ -125,10 +125,15 @@ def finished_twin(parameters: Mapping[str, Scalar], trials: Sequence[FrozenTrial
     """The first trial of ours that has a result at this very point; a twin that is still RUNNING does not matter."""
     point = as_point(parameters)
     for trial in trials:
-        has_result = trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and is_ours(trial)
-        if has_result and trial.params.keys() == parameters.keys() and as_point(trial.params) == point:
+        # Comparing dicts is quick but takes True for 1, so it only opens the door.
+        if trial.params == parameters and as_point(trial.params) == point and is_ours(trial) and has_result(trial):
             return trial
     return None
+
+
+def has_result(trial: FrozenTrial) -> bool:
+    """Whether the attempt ended with something that a sampler can learn from."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def settle_duplicate(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial) -> None:

@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
@@ -21,19 +22,34 @@ from autoglm_api.run import Run
 from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, is_active, ordered, same
 
 
+class ReseededTPE(TPESampler):
+    """TPE whose generators can be set back; what it remembers of the search space stays."""
+
+    def reseed(self, seed: int) -> None:
+        """Begin as a new sampler with this seed would."""
+        self._rng = LazyRandomState(seed)
+        self._random_sampler = RandomSampler(seed=seed)
+
+
 class SeededSampler(BaseSampler):
-    """A fresh sampler for each trial, seeded from the study's seed and the trial's number.
+    """The run's sampler, begun anew for each trial from the study's seed and the trial's number.
 
     With one seed in all workers Optuna would start every worker at the same points.
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
-        self._sampler: BaseSampler = RandomSampler(seed=run.sampler.seed)
+        self._seed = run.sampler.seed
+        self._tpe = _tpe(run) if run.sampler.type == "TPE" else None
+        self._sampler: BaseSampler = RandomSampler(seed=self._seed)
 
     @override
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler = _sampler(self._run, seed_for(self._run.sampler.seed, "sampler", trial.number))
+        seed = seed_for(self._seed, "sampler", trial.number)
+        if self._tpe is None:
+            self._sampler = RandomSampler(seed=seed)
+        else:
+            self._sampler = self._tpe
+            self._tpe.reseed(seed)
 
     @override
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -77,14 +93,12 @@ def build_sampler(run: Run) -> BaseSampler:
     return SeededSampler(run)
 
 
-def _sampler(run: Run, seed: int) -> BaseSampler:
-    if run.sampler.type == "Random":
-        return RandomSampler(seed=seed)
+def _tpe(run: Run) -> ReseededTPE:
     conditional = any(parameter.when is not None for parameter in run.parameters)
     startup = run.sampler.startup_trials
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
-        return TPESampler(seed=seed, n_startup_trials=10 if startup is None else startup, group=conditional)
+        return ReseededTPE(n_startup_trials=10 if startup is None else startup, group=conditional)
 
 
 def build_pruner(run: Run) -> BasePruner:

@@ -60,7 +60,8 @@ def test_sixteen_workers_killed_at_every_step_train_exactly_max(url: str, tmp_pa
         while True:
             trials = study.get_trials(deepcopy=False)
             tally = counts(trials, limits)
-            if tally.finished >= limits.max and not tally.waiting and not tally.running:
+            training = any(trial.state == TrialState.RUNNING for trial in trials)
+            if tally.finished >= limits.max and not tally.waiting and not training:
                 break
             assert time.monotonic() < deadline, tally
             killed += sum(process.exitcode == -signal.SIGKILL for process in workers)
@@ -116,6 +117,26 @@ def test_a_claim_beyond_max_is_voided_and_counts_nowhere(url: str) -> None:
     assert [TrialAttribute.VOID in trial.user_attrs for trial in trials] == [False, True]
     assert counts(trials, limits).running == 1
     assert counts(trials, limits).finished == 0
+
+
+def test_a_claim_beyond_max_that_was_killed_before_it_was_voided_is_not_retried(url: str) -> None:
+    run, limits = make_run(trials={"max": 2, "retries": 2})
+    study = make_study(url, run, limits)
+    for _ in range(3):
+        set_attribute(study, study.ask(), TrialAttribute.OWNER, ME.to_json_dict())
+    for trial in study.get_trials():
+        fail(study, trial, Cause.LOST, "killed right after it had signed")
+    assert [due.number for due in retries_due(study.get_trials(), limits)] == [0, 1]
+    for trial in study.get_trials():
+        create_retry(study, trial)  # even if somebody had created it already
+    assert train_all(study, run).reason == Reason.MAX_TRIALS
+    assert counts(study.get_trials(), limits).complete == 2
+    raised = limits.model_copy(update={"max": 3})
+    write_limits(study, raised)
+    for trial in retries_due(study.get_trials(), raised):
+        create_retry(study, trial)
+    assert train_all(study, run).reason == Reason.MAX_TRIALS
+    assert counts(study.get_trials(), raised).complete == 3
 
 
 @pytest.fixture

@@ -16,15 +16,13 @@ from autoglm_store.claim import nothing_left
 from autoglm_store.connection import load_study
 from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
 from autoglm_store.ledger import best
-from autoglm_store.limits import read_export, read_limits, read_run, write_export, write_fatal
+from autoglm_store.limits import read_export, read_limits_and_fatal, read_run, write_export, write_fatal
 from autoglm_store.sampling import build_pruner, build_sampler
 
 from .contract import LoadedTask
 from .errors import DataError, SpecError, TrainerError
-from .export import export_run
 from .logs import TailHandler, configure
 from .places import artifact_place, input_places
-from .tasks import get_task
 from .termination import write_termination
 from .watchdog import Watchdog
 from .worker import Worker
@@ -57,7 +55,9 @@ class Process:
         return study, run
 
     def load(self, run: Run) -> LoadedTask:
-        """Model and data in memory."""
+        """Model and data in memory; torch comes only now, so a process that finds nothing to do ends in a second."""
+        from .tasks import get_task
+
         return get_task(run.task).load(run, input_places(self.environment))
 
     def ended(self, body: Callable[[], ExitCode]) -> ExitCode:
@@ -89,7 +89,7 @@ def work(environment: WorkerEnvironment) -> ExitCode:
 
     def body() -> ExitCode:
         study, run = process.open()
-        if nothing_left(study, run, read_limits(study)):
+        if nothing_left(study, run, *read_limits_and_fatal(study)):
             return ExitCode.NOTHING_LEFT
         try:
             artifacts = artifact_place(environment, run)
@@ -121,6 +121,8 @@ def export(environment: WorkerEnvironment) -> ExitCode:
     process = Process(environment)
 
     def body() -> ExitCode:
+        from .export import export_run
+
         study, run = process.open()
         done, winner = read_export(study), best(study.get_trials(deepcopy=False), run)
         if done is not None and winner is not None and done.trial == winner.number:
