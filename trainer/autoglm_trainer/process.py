@@ -121,9 +121,9 @@ def export(environment: WorkerEnvironment) -> ExitCode:
     process = Process(environment)
 
     def body() -> ExitCode:
+        study, run = process.open()
         from .export import export_run
 
-        study, run = process.open()
         done, winner = read_export(study), best(study.get_trials(deepcopy=False), run)
         if done is not None and winner is not None and done.trial == winner.number:
             return ExitCode.NOTHING_LEFT
