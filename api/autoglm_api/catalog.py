@@ -222,8 +222,32 @@ _METHOD_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Scalar]]] = {
     "text-classification": {"full": {"learning_rate": 1e-4}},
 }
 
+# Knobs that a method does not look at.
+_LORA_KNOBS = frozenset({"lora_r", "lora_alpha", "lora_dropout"})
+_GRADIENT_KNOBS = frozenset(
+    {
+        "learning_rate",
+        "head_learning_rate",
+        "epochs",
+        "batch_size",
+        "weight_decay",
+        "warmup_ratio",
+        "dropout",
+        "label_smoothing",
+    }
+)
+_UNUSED: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "text-classification": {
+        "head": _LORA_KNOBS | _GRADIENT_KNOBS,
+        "lora": frozenset({"head_c"}),
+        "full": _LORA_KNOBS | {"head_c"},
+    },
+}
+
 
 def defaults(task: str, point: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    """Every knob's value where `point` says nothing of it; some depend on the point's method."""
+    """The values of the knobs that matter at `point` where it says nothing of them."""
     method = str(point.get("method", DEFAULTS[task]["method"]))
-    return {**DEFAULTS[task], **_METHOD_DEFAULTS[task].get(method, {}), "method": method}
+    known = {**DEFAULTS[task], **_METHOD_DEFAULTS[task].get(method, {}), "method": method}
+    unused = _UNUSED[task].get(method, frozenset())
+    return {name: value for name, value in known.items() if name not in unused}

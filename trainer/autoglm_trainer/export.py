@@ -63,7 +63,7 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
     loaded = get_task(run.task).load(run, places)
     places.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.scratch) as scratch:
-        fitted = _restore(loaded, run, winner, artifacts, Path(scratch, "weights"))
+        fitted = restore_winner(loaded, run, winner, artifacts, Path(scratch, "weights"))
         folder = Path(scratch, FOLDER)
         folder.mkdir()
         description = fitted.export(folder)
@@ -119,7 +119,9 @@ class Unattended:
         """Nothing is due."""
 
 
-def _restore(loaded: LoadedTask, run: Run, winner: FrozenTrial, artifacts: Artifacts, folder: Path) -> FittedModel:
+def restore_winner(
+    loaded: LoadedTask, run: Run, winner: FrozenTrial, artifacts: Artifacts, folder: Path
+) -> FittedModel:
     """The winner's model; trained again from its seed if its weights were not kept."""
     path = winner.user_attrs.get(TrialAttribute.WEIGHTS)
     if path is None:
@@ -141,10 +143,10 @@ def _contenders(
     else:
         try:
             default = loaded.fit(usual, Unattended(run.sampler.seed))
-            found.append(_contender("default", default, split, usual))
+            found.append(_contender("default configuration", default, split, usual))
         except Infeasible as error:
             missing.append(f"The default configuration could not be trained: {error}.")
-    found.append(Contender("baseline", loaded.baseline(split), {}, {}))
+    found.append(Contender("baseline (TF-IDF)", loaded.baseline(split), {}, {}))
     return found, missing
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import peft
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -138,7 +139,7 @@ def _load_backbone(source: str, folder: Path, device: torch.device) -> Any:  # a
             # On a GPU the checkpoint's own precision; a CPU is slower in bfloat16 than in float32.
             dtype="auto" if device.type == "cuda" else torch.float32,
         )
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
+    except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise SpecError(f"model.source {source}: the weights cannot be loaded ({_short(error)})") from error
     accepted = inspect.signature(backbone.forward).parameters
     if not {"input_ids", "attention_mask"} <= accepted.keys() or config.is_encoder_decoder:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from autoglm_api.base import Scalar
-from autoglm_api.catalog import defaults
+from autoglm_api.catalog import DEFAULTS, defaults
+
+_TASK = "text-classification"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Settings:
     @classmethod
     def of(cls, parameters: Mapping[str, Scalar]) -> Settings:
         """Settings at a point; what it leaves out takes its method's default."""
-        point = {**defaults("text-classification", parameters), **parameters}
+        point = {**DEFAULTS[_TASK], **defaults(_TASK, parameters), **parameters}
         kinds = {"int": int, "float": float, "str": str}
         return cls(**{field.name: kinds[str(field.type)](point[field.name]) for field in fields(cls)})
 

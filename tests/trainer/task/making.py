@@ -37,7 +37,7 @@ WORDS = (*LATIN.split(), *"退款取消我要订单红绿蓝色天空")
 TINY = {
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "max_position_embeddings": 64,
 }

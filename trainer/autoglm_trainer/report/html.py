@@ -35,7 +35,7 @@ def render_report(content: ReportContent) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": number, "duration": duration}
+    environment.filters |= {"number": number, "measured": measured, "duration": duration}
     return environment.get_template("report.html.j2").render(
         content=content,
         history=Markup(figures.history(content)),  # noqa: S704 - drawn by us, texts escaped by matplotlib
@@ -57,6 +57,11 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(value)
     return f"{value:.4g}"
+
+
+def measured(value: float) -> str:
+    """A metric: three decimals, so that columns line up and no figure looks more exact than it is."""
+    return f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:

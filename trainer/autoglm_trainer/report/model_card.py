@@ -7,7 +7,7 @@ import json
 import jinja2
 
 from .content import ReportContent
-from .html import number
+from .html import measured, number
 
 
 def render_model_card(content: ReportContent) -> str:
@@ -18,9 +18,10 @@ def render_model_card(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
     # JSON strings are YAML strings: a label or a path cannot end the front matter.
-    environment.filters |= {"number": number, "code": code, "yaml": json.dumps}
+    environment.filters |= {"number": number, "measured": measured, "code": code, "yaml": json.dumps}
     return environment.get_template("model_card.md.j2").render(content=content)
 
 
