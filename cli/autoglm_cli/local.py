@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import optuna
 from rich.console import Console
 from rich.text import Text
 
 from autoglm_api import environment as env
+from autoglm_api.attempts import StudyAttribute
 from autoglm_api.conditions import Reason
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run, freeze, limits
 from autoglm_api.study import StudySpec
 from autoglm_store.connection import create_study, load_study
-from autoglm_store.errors import StoreError
+from autoglm_store.errors import StoreError, StudyNotFound
 from autoglm_store.journal import repair_journal
 from autoglm_store.ledger import best
 from autoglm_store.limits import read_fatal, read_limits, read_run
@@ -89,9 +91,9 @@ class LocalRun:
 
     def _ended_before_its_first_result(self) -> bool:
         """A run that its spec or data ended at once holds nothing to keep; the person has corrected them by now."""
-        if not self.folder.has_study:
+        study = self._earlier_study()
+        if study is None:
             return False
-        study = open_study(self.folder)
         finished = any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
         return read_fatal(study) is not None and not finished
 
@@ -113,13 +115,17 @@ class LocalRun:
         self.stored = read_run(self.study)
 
     def _refuse_changes(self, wanted: Run) -> None:
-        try:
-            stored = read_run(load_study(self.folder.storage_url, self.folder.read_record().study_name))
-        except StoreError:
-            # The process before us ended between making the file and writing the run into it.
-            return
+        earlier = self._earlier_study()
+        stored = read_run(earlier) if earlier else wanted
         if stored.fingerprint != wanted.fingerprint:
             raise SpecChangedError(what_changed(stored, wanted, self.file, self.folder))
+
+    def _earlier_study(self) -> optuna.Study | None:
+        """The study of an earlier process; None also if that ended before it had written the run."""
+        if not self.folder.has_study:
+            return None
+        study = open_study(self.folder, missing_is_fine=True)
+        return study if study and StudyAttribute.RUN in study.user_attrs else None
 
     def _shared_environment(self) -> dict[str, str]:
         return {
@@ -173,14 +179,26 @@ class LocalRun:
             raise CliError("no trial is feasible: none finished within the constraints, so there is no model")
 
 
-def open_study(folder: RunFolder) -> optuna.Study:
-    """The study of a run, for reading.
+@overload
+def open_study(folder: RunFolder) -> optuna.Study: ...
+
+
+@overload
+def open_study(folder: RunFolder, *, missing_is_fine: bool) -> optuna.Study | None: ...
+
+
+def open_study(folder: RunFolder, *, missing_is_fine: bool = False) -> optuna.Study | None:
+    """The study of a run, for reading; None if it is not in the journal and that is fine.
 
     Raises:
         CliError: the journal cannot be read.
     """
     try:
         return load_study(folder.storage_url, folder.read_record().study_name)
+    except StudyNotFound as error:
+        if missing_is_fine:
+            return None
+        raise CliError(f"{error}; `autoglm run FILE --fresh` begins again") from error
     except StoreError as error:
         raise CliError(f"{error}; `autoglm run FILE --fresh` begins again") from error
 

@@ -160,6 +160,9 @@ class Supervisor:
             write_fatal(self._study, Fatal(cause=cause, message=ended.sentence))
         if any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in own):
             slot.failures = 0
+        elif ended.code == ExitCode.NOTHING_LEFT:
+            # Others hold the last points of a small space: look again later, but nothing is wrong.
+            slot.failures = min(slot.failures + 1, FAILURES_ALLOWED - 1)
         elif ended.code != ExitCode.RELEASED:
             slot.failures += 1
         if ended.code not in (ExitCode.NOTHING_LEFT, ExitCode.SPEC, ExitCode.DATA):

@@ -32,11 +32,12 @@ def work(told: Mapping[str, Any], environment: WorkerEnvironment) -> int:
 
     from autoglm_api.attempts import Owner, TrialAttribute
     from autoglm_store.attempts import attempt_of, fail, tell
-    from autoglm_store.claim import Nothing, claim
+    from autoglm_store.claim import Nothing
     from autoglm_store.connection import load_study
     from autoglm_store.ledger import origin_of
     from autoglm_store.limits import read_run
-    from autoglm_store.sampling import build_pruner, build_sampler, suggest
+    from autoglm_store.points import next_assignment
+    from autoglm_store.sampling import build_pruner, build_sampler
 
     study = load_study(environment.storage_url, environment.study)
     run = read_run(study)
@@ -48,10 +49,9 @@ def work(told: Mapping[str, Any], environment: WorkerEnvironment) -> int:
     else:
         signal.signal(signal.SIGTERM, lambda *_: released.append(1))
     while not released:
-        claimed = claim(study, run, owner)
+        claimed = next_assignment(study, run, owner)
         if isinstance(claimed, Nothing):
             return ExitCode.NOTHING_LEFT
-        suggest(claimed.trial, run.parameters)
         until = time.monotonic() + told.get("seconds", 0.01)
         while time.monotonic() < until:
             time.sleep(0.01)
@@ -60,7 +60,7 @@ def work(told: Mapping[str, Any], environment: WorkerEnvironment) -> int:
                 return ExitCode.RELEASED
         if origin_of(claimed.attempt) in told.get("kill", []) and attempt_of(claimed.attempt) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        value = told.get("metric", 1.0 - abs(float(claimed.trial.params.get("head_c", 1)) - 7) / 1000)
+        value = told.get("metric", 1.0 - abs(float(claimed.parameters.get("head_c", 1)) - 7) / 1000)
         claimed.trial.set_user_attr(TrialAttribute.METRICS, {run.objective.metric: value})
         tell(study, claimed.trial, optuna.trial.TrialState.COMPLETE, value)
     return ExitCode.RELEASED

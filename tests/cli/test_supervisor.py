@@ -25,7 +25,8 @@ from .conftest import StartRun, printed
 
 
 def trials_of(local: LocalRun) -> list[FrozenTrial]:
-    return [trial for trial in open_study(local.folder).get_trials() if is_ours(trial)]
+    study = open_study(local.folder, missing_is_fine=True)
+    return [trial for trial in study.get_trials() if is_ours(trial)] if study else []
 
 
 def complete(local: LocalRun) -> int:
@@ -204,3 +205,22 @@ def test_no_child_outlives_the_run(local_run: StartRun) -> None:
         process = local.pool.start("worker-0", local.worker, ["work"]).popen
         assert process.poll() is None
     assert process.poll() == -signal.SIGKILL
+
+
+def test_killed_before_the_study_was_written_the_next_run_begins(local_run: StartRun) -> None:
+    local = local_run()
+    with local.folder.locked():
+        local.folder.prepare(namespace="default", name="small", file="small.yaml")
+        local.folder.journal.touch()
+    assert run(local)
+    assert complete(local) == 6
+
+
+def test_workers_without_a_free_point_wait_for_the_last_one(
+    local_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoglm_cli.supervisor.FIRST_DELAY_SECONDS", 0.001)
+    two = [{"name": "method", "categorical": {"choices": ["head"]}}, {"name": "head_c", "int": {"min": 1, "max": 2}}]
+    local = local_run({"seconds": 1.5}, parameters=two, trials={"max": 50, "parallel": 2})
+    assert run(local)
+    assert "every point of the space has been tried" in printed(local)
