@@ -81,9 +81,9 @@ def run(folder: Path, size: Size) -> Table:
         rows=tuple(rows),
         notes=(
             (
-                f"{size.trials:,} trials of one worker process over {len(FOUR_PARAMETERS)} parameters (TPE, median pruner,"
-                " up to three reports a trial, weights of the best three kept); model and rows are real, `fit` and"
-                " `evaluate` cost nothing."
+                f"{size.trials:,} trials of one worker process over {len(FOUR_PARAMETERS)} parameters (TPE, median"
+                " pruner, up to three reports a trial, weights of the best three kept); model and rows are real, `fit`"
+                " and `evaluate` cost nothing."
             ),
             (
                 f"`perPod: 1`: a sample of {size.processes} processes, each on a study of its own with no history; the"

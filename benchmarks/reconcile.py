@@ -99,8 +99,8 @@ def run(folder: Path, size: Size) -> Table:
                 " etcd (without fsync) and PostgreSQL on the same machine, no kubelet."
             ),
             (
-                f"The bare loop POSTs the Jobs that the operator made, {CONNECTIONS} at a time as the operator does, with"
-                " the Job controller active, once before and once after; the operator's time includes POSTing the"
+                f"The bare loop POSTs the Jobs that the operator made, {CONNECTIONS} at a time as the operator does,"
+                " with the Job controller active, once before and once after; the operator's time includes POSTing the"
                 " studies, making the namespaces' databases, creating the studies in them and writing status."
             ),
         ),

@@ -1,0 +1,29 @@
+"""The benchmarks that need minutes or a control plane run at a tiny size; their figures mean nothing there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from benchmarks import reconcile, throughput
+from benchmarks.results import Table
+
+
+def figures(table: Table) -> dict[str, float]:
+    return {row.what: row.figure for row in table.rows}
+
+
+def test_throughput_compares_trials_an_hour(tmp_path: Path) -> None:
+    found = figures(throughput.run(tmp_path, throughput.SMALL))
+    ours, plain = found["frozen head: trials an hour, ours"], found["frozen head: trials an hour, plain script"]
+    assert found["frozen head: faster by"] == pytest.approx(ours / plain)
+    assert found["frozen head: a trial, ours"] < found["frozen head: a trial, plain script"]
+
+
+@pytest.mark.skipif("KUBECONFIG" in os.environ, reason="the benchmark makes a control plane of its own")
+def test_reconcile_compares_the_operator_with_a_bare_loop(tmp_path: Path) -> None:
+    found = figures(reconcile.run(tmp_path, reconcile.SMALL))
+    operator, bare = found["Jobs a second, operator"], found["Jobs a second, bare loop"]
+    assert found["the operator's share of that rate"] == pytest.approx(operator / bare)
+    assert found["operator: peak memory"] > 20

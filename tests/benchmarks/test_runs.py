@@ -1,0 +1,96 @@
+"""The benchmarks divide the right figures by each other; `e2e/test_benchmarks.py` runs the two longer ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import __main__ as command
+from benchmarks import fixed_cost, reconcile
+from benchmarks.fixed_cost import Stay
+from benchmarks.reconcile import Measured, bare_job, study
+from benchmarks.results import Table
+from benchmarks.workers import Timing
+
+from autoglm_api.study import StudySpec
+
+
+def figures(table: Table) -> dict[str, float]:
+    return {row.what: row.figure for row in table.rows}
+
+
+def test_fixed_cost_runs(tmp_path: Path) -> None:
+    found = figures(fixed_cost.run(tmp_path, fixed_cost.SMALL))
+    assert 0 < found["journal: median of a trial"] < found["journal: mean, the process's start shared out"]
+    expected = found["journal: a process a trial, mean"] / found["journal: mean, the process's start shared out"]
+    assert found["journal: less by"] == pytest.approx(expected)
+
+
+def test_a_stay_shares_its_start_among_all_trials() -> None:
+    assert Stay(each=(0.1, 0.1, 0.1), cpu=(0.1, 0.1, 0.1), whole=8.0).mean == pytest.approx(2.0)
+
+
+def test_a_timing_separates_start_and_trials() -> None:
+    timing = Timing(trials=((5.0, 6.0), (6.1, 7.0)), ended=7.4)
+    assert timing.start_seconds == pytest.approx(5.0)
+    assert timing.trial_seconds == pytest.approx(1.2)
+
+
+def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
+    found = Measured(
+        jobs=100, operator_seconds=10.0, bare_seconds=(6.0, 8.0), cpu_seconds=1, peak_bytes=1, standing_cores=0
+    )
+    assert found.ratio == pytest.approx(0.7)
+
+
+def test_the_studies_of_the_benchmark_are_valid() -> None:
+    spec = StudySpec.model_validate(study(0, workers=10)["spec"])
+    assert spec.trials.parallel == 10
+
+
+def test_bare_job_carries_nothing_that_the_server_wrote() -> None:
+    stored = {
+        "metadata": {
+            "name": "a", "namespace": "n", "uid": "1", "resourceVersion": "2", "ownerReferences": [{}],
+            "creationTimestamp": "now", "managedFields": [{}], "labels": {"autoglm.io/slot": "0"},
+        },
+        "spec": {
+            "parallelism": 1,
+            "selector": {"matchLabels": {"controller-uid": "1"}},
+            "template": {
+                "metadata": {"labels": {"controller-uid": "1", "job-name": "a", "x": "y"}},
+                "spec": {"k": "v"},
+            },
+        },
+        "status": {"active": 1},
+    }  # fmt: skip
+    assert bare_job(stored, "b") == {
+        "metadata": {"name": "b", "labels": {"autoglm.io/slot": "0"}},
+        "spec": {"parallelism": 1, "template": {"metadata": {"labels": {"x": "y"}}, "spec": {"k": "v"}}},
+    }
+    assert stored["status"] == {"active": 1}
+
+
+def test_command_writes_json_with_machine_and_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tiny(folder: Path, small: bool) -> Table:
+        return Table("tiny", f"small={small} in {folder.is_dir()}", ())
+
+    monkeypatch.setattr(command, "BENCHMARKS", {"tiny": tiny})
+    assert command.main(["tiny", "--small", "--json", str(tmp_path / "out.json")]) == 0
+    (written,) = json.loads((tmp_path / "out.json").read_text())
+    assert written["command"].endswith("tiny --small --json " + str(tmp_path / "out.json"))
+    assert written["machine"]["cores"] >= 1
+    assert "small=True in True" in capsys.readouterr().out
+
+
+def test_command_refuses_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["nothing"])
+    assert "unknown benchmark 'nothing'; known: fixed_cost, throughput, reconcile" in capsys.readouterr().err
+
+
+def test_small_size_of_reconcile_is_smaller() -> None:
+    assert reconcile.SMALL.studies * reconcile.SMALL.workers < reconcile.FULL.studies * reconcile.FULL.workers
