@@ -15,7 +15,7 @@ from autoglm_store.claim import Nothing, claim
 from autoglm_store.ledger import best, counts
 from autoglm_store.limits import is_exhausted
 from autoglm_store.points import Assignment, next_assignment
-from autoglm_store.sampling import build_sampler, suggest, training_seed
+from autoglm_store.sampling import PointSampler, build_sampler, suggest, training_seed
 
 from .studies import ME, X, make_run, make_study, train_all
 
@@ -100,8 +100,9 @@ def test_a_twin_of_a_running_trial_is_trained(journal: str) -> None:
 
 
 def test_after_five_duplicates_in_a_row_a_free_point_is_drawn(journal: str) -> None:
-    run, limits = make_run([COLOUR], trials={"max": 30}, enqueue=[{"colour": "red"}] * 6)
+    run, limits = make_run([COLOUR], trials={"max": 30})
     study = make_study(journal, run, limits)
+    study.sampler = PointSampler({"colour": "red"})
     tell(study, take(study, run).trial, TrialState.COMPLETE, 0.5)
     assignment = take(study, run)
     assert (assignment.trial.number, assignment.parameters) == (6, {"colour": "green"})
