@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
+import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,7 +26,6 @@ from benchmarks.studies import MODEL
 from benchmarks.workers import REPOSITORY, start
 
 CONNECTIONS = 16
-TIMEOUT_SECONDS = 900.0
 POLL_SECONDS = 0.1
 _CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
 _SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences", "selfLink", "labels")
@@ -33,16 +33,24 @@ _SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", 
 
 @dataclass(frozen=True)
 class Size:
-    """Studies, workers each, namespaces they are spread over, and how long the standing operator is watched."""
+    """How much is measured.
+
+    Attributes:
+        workers: of each study.
+        namespaces: over which the studies are spread.
+        watch_seconds: how long the standing operator is watched.
+        patience_seconds: how long each step may take.
+    """
 
     studies: int
     workers: int
     namespaces: int
     watch_seconds: float
+    patience_seconds: float = 900.0
 
 
 FULL = Size(studies=200, workers=10, namespaces=10, watch_seconds=30.0)
-SMALL = Size(studies=3, workers=2, namespaces=2, watch_seconds=1.0)
+SMALL = Size(studies=3, workers=2, namespaces=2, watch_seconds=1.0, patience_seconds=90.0)
 
 RATIO_AIM = 2 / 3
 
@@ -108,23 +116,61 @@ def run(folder: Path, size: Size) -> Table:
 
 
 async def _measure(kubeconfig: Path, dsn: str, folder: Path, size: Size) -> Measured:
+    jobs = size.studies * size.workers
     async with _connected(kubeconfig) as kube:
-        await _prepare(kube)
-        async with _operator(kubeconfig, dsn, folder) as operator:
-            await _apply_studies(kube, "warm-up", Size(1, 1, 1, 0))
-            await _until(lambda: _has_jobs(kube, 1))
+        await _prepare(kube, size)
+        with _operator(kubeconfig, dsn, folder) as operator:
+            await _apply_studies(kube, "warm-up", replace(size, studies=1, workers=1, namespaces=1))
+            await _until(lambda: _has_jobs(kube, 1), size, operator)
             template = (await kube.list(JOBS, "warm-up-0"))[0]
             before = await _bare_loop(kube, "before", template, size)
-            wanted = await _count(kube) + size.studies * size.workers
-            began, idle = time.monotonic(), _cpu_seconds(operator)
+            wanted = await _count(kube) + jobs
+            began, idle = time.monotonic(), operator.cpu_seconds()
             await _apply_studies(kube, "studies", size)
-            await _until(lambda: _has_jobs(kube, wanted))
-            seconds, cpu = time.monotonic() - began, _cpu_seconds(operator) - idle
-            await _until(lambda: _is_settled(kube))
-            standing = await _standing_cores(operator, size.watch_seconds)
-            peak = _peak_bytes(operator.pid)
+            await _until(lambda: _has_jobs(kube, wanted), size, operator)
+            seconds, cpu = time.monotonic() - began, operator.cpu_seconds() - idle
+            await _until(lambda: _is_settled(kube), size, operator)
+            standing = await operator.standing_cores(size.watch_seconds)
+            peak = operator.peak_bytes()
         after = await _bare_loop(kube, "after", template, size)
-        return Measured(size.studies * size.workers, seconds, (before, after), cpu, peak, standing)
+        return Measured(jobs, seconds, (before, after), cpu, peak, standing)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator's process and its log."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Notice that it has ended.
+
+        Raises:
+            RuntimeError: with the end of its log.
+        """
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the operator ended with {self.process.returncode}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-3_000:]
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        spent = psutil.Process(self.process.pid).cpu_times()
+        return float(spent.user + spent.system)
+
+    async def standing_cores(self, seconds: float) -> float:
+        """CPU seconds a second while nothing is asked of it."""
+        before, began = self.cpu_seconds(), time.monotonic()
+        await asyncio.sleep(seconds)
+        return (self.cpu_seconds() - before) / (time.monotonic() - began)
+
+    def peak_bytes(self) -> int:
+        """The kernel's own high-water mark of resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1_024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 @asynccontextmanager
@@ -138,8 +184,8 @@ async def _connected(kubeconfig: Path) -> AsyncIterator[Kube]:
         yield kube
 
 
-@asynccontextmanager
-async def _operator(kubeconfig: Path, dsn: str, folder: Path) -> AsyncIterator[psutil.Process]:
+@contextmanager
+def _operator(kubeconfig: Path, dsn: str, folder: Path) -> Iterator[Operator]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "AUTOGLM_"))}
     environ |= {
         "KUBECONFIG": str(kubeconfig),
@@ -151,20 +197,18 @@ async def _operator(kubeconfig: Path, dsn: str, folder: Path) -> AsyncIterator[p
     log = folder / "operator.log"
     process = start(("-m", "autoglm_operator.main"), log, environ)
     try:
-        yield psutil.Process(process.pid)
-    except TimeoutError as error:
-        raise RuntimeError(f"{error}; the operator said:\n{log.read_text(errors='replace')[-3_000:]}") from error
+        yield Operator(process, log)
     finally:
         process.terminate()
         process.wait()
 
 
-async def _prepare(kube: Kube) -> None:
+async def _prepare(kube: Kube, size: Size) -> None:
     """Install the CRDs and wait until they are served."""
     for file in sorted((REPOSITORY / "crds").glob("*.yaml")):
         body: Object = YAML(typ="safe").load(file)
         await kube.create(_CRDS, None, body)
-    await _until(lambda: kube.serves(STUDIES))
+    await _until(lambda: kube.serves(STUDIES), size)
 
 
 async def _apply_studies(kube: Kube, prefix: str, size: Size) -> None:
@@ -200,7 +244,7 @@ async def _bare_loop(kube: Kube, prefix: str, template: Object, size: Size) -> f
     began = time.monotonic()
     await _post(kube, JOBS, bodies)
     seconds = time.monotonic() - began
-    await _until(lambda: _is_settled(kube))
+    await _until(lambda: _is_settled(kube), size)
     return seconds
 
 
@@ -243,26 +287,12 @@ async def _is_settled(kube: Kube) -> bool:
     return all((job.get("status") or {}).get("active") for job in await kube.list(JOBS, None))
 
 
-async def _until(condition: Callable[[], Awaitable[Any]]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+async def _until(condition: Callable[[], Awaitable[Any]], size: Size, operator: Operator | None = None) -> None:
+    deadline = time.monotonic() + size.patience_seconds
     while not await condition():
+        if operator is not None:
+            operator.check()
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not so after {TIMEOUT_SECONDS:g} s")
+            said = f"; the operator said:\n{operator.tail()}" if operator else ""
+            raise TimeoutError(f"not so after {size.patience_seconds:g} s{said}")
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _standing_cores(process: psutil.Process, seconds: float) -> float:
-    before, began = _cpu_seconds(process), time.monotonic()
-    await asyncio.sleep(seconds)
-    return (_cpu_seconds(process) - before) / (time.monotonic() - began)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    spent = process.cpu_times()
-    return float(spent.user + spent.system)
-
-
-def _peak_bytes(pid: int) -> int:
-    """The kernel's own high-water mark of resident memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) * 1_024 for line in status.splitlines() if line.startswith("VmHWM"))
