@@ -6,6 +6,7 @@ TrainerError
 ├── NothingToExport  no trial is complete, finite and feasible
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
+├── NonFinite      this point leads to NaN or infinity; the trial has no result
 ├── Infeasible     this point cannot be trained here (out of memory twice); the search goes on
 └── Interrupted    the attempt was ended from outside: released, timed out, stopped, lease lost
 """
@@ -43,6 +44,12 @@ class NothingToExport(TrainerError):  # noqa: N818 - what is so, not what broke
 
 class ExportError(TrainerError):
     """The exported model does not answer as the trained one."""
+
+
+class NonFinite(TrainerError):  # noqa: N818 - what is so, not what broke
+    """This point leads to NaN or infinity."""
+
+    cause = Cause.NON_FINITE
 
 
 class Infeasible(TrainerError):  # noqa: N818 - a verdict about the point, not a fault

@@ -13,7 +13,7 @@ import torch
 from tests.trainer.task.making import ARCHITECTURES, Control
 
 from autoglm_trainer.classifier import pool
-from autoglm_trainer.errors import DataError, Infeasible, SpecError
+from autoglm_trainer.errors import DataError, Infeasible, NonFinite, SpecError
 from autoglm_trainer.settings import Settings
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tasks.text_classification import LoadedTextClassification
@@ -248,3 +248,16 @@ def test_pooling_never_sees_padding(pooling: str, side: str) -> None:
     padded = torch.cat([junk, hidden] if side == "left" else [hidden, junk], 1)
     mask_of_padded = torch.cat([zeros, mask] if side == "left" else [mask, zeros], 1)
     assert torch.allclose(pool(padded, mask_of_padded, pooling), pool(hidden, mask, pooling))
+
+
+@POINTS
+def test_a_model_whose_weights_are_no_numbers_has_no_result(load: Load, point: dict[str, Any]) -> None:
+    broken = load("bert")
+    for parameter in broken.corpus.base.backbone.parameters():
+        parameter.data.fill_(torch.nan)
+    try:
+        measured = fit(broken, point)[0].evaluate("validation")
+    except NonFinite as error:
+        assert "check its weights" in str(error)
+    else:
+        assert all(np.isnan(measured[metric]) for metric in ("accuracy", "loss"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autoglm_trainer.classifier import Classifier
+from autoglm_trainer.errors import NonFinite
 from autoglm_trainer.features import Corpus
 from autoglm_trainer.settings import Settings
 
@@ -40,6 +41,9 @@ class Head:
             pooling=settings.pooling,
             heartbeat=fitting.control.heartbeat,
         )
+        if not features.isfinite().all():
+            # The solver would end with an error about overflow that names neither the model nor a remedy.
+            raise NonFinite("the frozen model answers with NaN or infinity; check its weights")
         weight, bias = logistic_regression(
             features,
             torch.tensor(fitting.targets),
