@@ -94,9 +94,10 @@ class Database:
     def _read(self) -> None:
         if not self.has_tables():
             return  # Optuna has never been here: no study exists yet
-        news = counts.read(self._reading(), {name: book.known for name, book in self._books.items()})
+        books = dict(self._books)  # `forget` comes from another thread, while we read
+        news = counts.read(self._reading(), {name: book.known for name, book in books.items()})
         for name, rows in news.items():
-            self._books[name].fold(rows, datetime.now(UTC))
+            books[name].fold(rows, datetime.now(UTC))
         self._read_at = monotonic()
 
     def storage(self) -> BaseStorage:
