@@ -132,7 +132,7 @@ TEXT_CLASSIFICATION = TaskDeclaration(
         ),
         Parameter(
             name="head_c",
-            float_=FloatRange(min=1e-2, max=1e3, log=True),
+            float_=FloatRange(min=1e-3, max=1e2, log=True),
             when=When(parameter="method", in_=("head",)),
         ),
         Parameter(name="pooling", categorical=Choices(choices=("mean", "first", "last"))),
@@ -172,11 +172,11 @@ TEXT_CLASSIFICATION = TaskDeclaration(
         "max_length": (4, 131_072),
     },
     points=(
-        {"method": "head", "head_c": 10.0, "pooling": "mean", "max_length": 64},
+        {"method": "head", "head_c": 0.1, "pooling": "mean", "max_length": 64},
         {
             "method": "lora",
-            "learning_rate": 2e-3,
-            "epochs": 4,
+            "learning_rate": 1e-3,
+            "epochs": 3,
             "batch_size": 16,
             "lora_r": 16,
             "lora_alpha": 32,
@@ -198,8 +198,8 @@ TEXT_CLASSIFICATION = TaskDeclaration(
 DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
     "text-classification": {
         "method": "lora",
-        "learning_rate": 5e-4,
-        "head_learning_rate": 1e-3,
+        "learning_rate": 1e-3,
+        "head_learning_rate": 5e-3,
         "epochs": 3,
         "batch_size": 16,
         "weight_decay": 0.01,
@@ -209,7 +209,7 @@ DEFAULTS: Mapping[str, Mapping[str, Scalar]] = {
         "lora_r": 16,
         "lora_alpha": 32,
         "lora_dropout": 0.05,
-        "head_c": 1.0,
+        "head_c": 0.1,
         "pooling": "mean",
         "max_length": 128,
     },

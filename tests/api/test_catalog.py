@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoglm_api.catalog import DEFAULTS, TASKS, TaskDeclaration
-from autoglm_api.space import Choices, FloatRange, Parameter, check_parameters, check_point
+from autoglm_api.catalog import DEFAULTS, TASKS, TaskDeclaration, defaults
+from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, check_parameters, check_point
 
 tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
@@ -25,9 +25,9 @@ def test_good_points_are_in_the_default_space(task: TaskDeclaration) -> None:
 
 @tasks
 def test_every_knob_has_a_default_of_its_type(task: TaskDeclaration) -> None:
-    defaults = DEFAULTS[task.name]
-    assert set(defaults) == set(task.knobs)
-    assert {name: type(value) for name, value in defaults.items()} == dict(task.knobs)
+    known = DEFAULTS[task.name]
+    assert set(known) == set(task.knobs)
+    assert {name: type(value) for name, value in known.items()} == dict(task.knobs)
 
 
 def test_a_good_point_keeps_what_fits_and_leaves_the_rest_to_the_sampler() -> None:
@@ -35,8 +35,28 @@ def test_a_good_point_keeps_what_fits_and_leaves_the_rest_to_the_sampler() -> No
     space = (
         Parameter(name="method", categorical=Choices(choices=("lora", "full"))),
         Parameter(name="max_length", categorical=Choices(choices=(48,))),
-        Parameter(name="learning_rate", float_=FloatRange(min=1e-5, max=1e-3, log=True)),
+        Parameter(name="learning_rate", float_=FloatRange(min=1e-5, max=5e-4, log=True)),
     )
     lora, full = task.good_points(space)
     assert lora == {"method": "lora"}
     assert full == {"method": "full", "learning_rate": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        (Parameter(name="batch_size", int_=IntRange(min=0, max=8)), r"batch_size must lie in \[1, 4096\], got 0"),
+        (
+            Parameter(name="dropout", categorical=Choices(choices=(0.1, 1.5))),
+            r"dropout must lie in \[0, 0.9\], got 1.5",
+        ),
+    ],
+)
+def test_a_knob_that_can_never_work_is_refused_at_the_door(parameter: Parameter, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TASKS["text-classification"].check_space((parameter,))
+
+
+def test_only_the_knobs_that_a_method_looks_at_have_defaults_there() -> None:
+    assert set(defaults("text-classification", {"method": "head"})) == {"method", "head_c", "pooling", "max_length"}
+    assert defaults("text-classification", {"method": "full"})["learning_rate"] == 1e-4

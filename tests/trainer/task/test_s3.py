@@ -98,7 +98,10 @@ def test_missing_keys_are_refused_with_their_names(
         get_task(run.task).load(run, make_places(tmp_path, AWS_ENDPOINT_URL=endpoint))
 
 
-def test_a_store_that_does_not_answer_is_no_verdict_about_the_rows(tmp_path: Path) -> None:
+def test_a_store_that_does_not_answer_is_no_verdict_about_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     run = make_run("s3://lab/models/tiny", "s3://lab/rows/train.jsonl")
     with pytest.raises(SourceUnreachable, match="check the endpoint and the network"):
         get_task(run.task).load(run, make_places(tmp_path, **KEYS, AWS_ENDPOINT_URL="http://127.0.0.1:9"))
