@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class Kube:
 
     async def list(
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+    ) -> builtins.list[Object]:
         """All objects with these labels; `namespace` None = everywhere."""
         query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
         answer = await self._request("GET", resource.path(namespace), query=query)

@@ -50,6 +50,22 @@ class StudyMachine(RuleBasedStateMachine):
             world.end(running, state, value=kept)
         self._settle()
 
+    @rule(value=st.floats(0, 1))
+    def workers_go_on_undisturbed(self, value: float) -> None:
+        """A while in which nothing happens but trials, so that ends are reached too."""
+        world = self.world
+        for _ in range(12):
+            world.start_pods()
+            for pod in [pod for pod in world.alive() if "-w" in pod.name]:
+                if not world.storage.connected or not world.attributes:
+                    return
+                running = world.running_of(pod)
+                if running is not None:
+                    world.end(running, TrialState.COMPLETE, value=value)
+                elif world.claim_trial(pod) is None:
+                    world.exit(pod, 0)
+            self._settle()
+
     @rule(data=st.data(), how=st.sampled_from(["vanish", "crash", "oom", "released", "error"]))
     def a_worker_dies(self, data: st.DataObject, how: str) -> None:
         world, pods = self.world, self.world.alive()
