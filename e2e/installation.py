@@ -50,7 +50,8 @@ class Operator:
         chosen = {**FAST, **self.settings, **settings, "HTTP_PORT": str(self.port), "HTTP_HOST": "127.0.0.1"}
         environment |= {f"AUTOGLM_OPERATOR_{name}": value for name, value in chosen.items()}
         environment |= {"KUBECONFIG": str(self.kubeconfig)}
-        command = [sys.executable, "-m", "autoglm_operator.main"]
+        # It dies with the tests, however they end.
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "autoglm_operator.main"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         wait_for(self._healthy, 120, state=self.tail)
