@@ -123,7 +123,7 @@ def _hub_folder(model: ModelSource, repository: str, places: Places) -> Path:
     try:
         return Path(
             snapshot_download(
-                repository, revision=model.revision, token=token or False, allow_patterns=list(WANTED), max_workers=4
+                repository, revision=model.revision, token=token or None, allow_patterns=list(WANTED), max_workers=4
             )
         )
     except GatedRepoError as error:

@@ -33,6 +33,7 @@ class BaseModel:
     Attributes:
         tokenizer: without truncation or padding; the very object whose JSON the server gets.
         max_tokens: the longest input the model takes, in tokens.
+        is_float32: whether the pretrained weights are held in 32 bits; on a CPU always.
     """
 
     backbone: nn.Module
@@ -42,6 +43,7 @@ class BaseModel:
     hidden_size: int
     max_tokens: int
     device: torch.device
+    is_float32: bool
     _adapted: peft.LoraModel | None = field(default=None, repr=False)
     _pristine: dict[str, Tensor] | None = field(default=None, repr=False)
     _dirty: bool = field(default=False, repr=False)
@@ -119,6 +121,7 @@ def load_model(model: ModelSource, places: Places) -> BaseModel:
         hidden_size=text_config.hidden_size,
         max_tokens=min(positions, tokenizer_limit),
         device=device,
+        is_float32=next(backbone.parameters()).dtype == torch.float32,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def download_file(uri: str, location: Location, target: Path, refusal: type[Trai
         TrainerError: as `read_bytes`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".part")
+    # Several workers may share a scratch folder; each writes its own part.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         file_system(location).get_file(location.path, str(partial))
     except Exception as error:

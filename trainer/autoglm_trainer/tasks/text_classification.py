@@ -24,7 +24,15 @@ from autoglm_trainer.contract import ExportDescription, Places, Predictions, Spl
 from autoglm_trainer.data import Dataset, Rows, load_dataset
 from autoglm_trainer.errors import DataError, Infeasible
 from autoglm_trainer.features import INFERENCE_BATCH, Corpus, by_length
-from autoglm_trainer.graph import INPUTS, check_graph, write_graph, write_tokenizer, write_weights
+from autoglm_trainer.graph import (
+    HALF_TOLERANCE,
+    INPUTS,
+    TOLERANCE,
+    check_graph,
+    write_graph,
+    write_tokenizer,
+    write_weights,
+)
 from autoglm_trainer.methods import Fitting, get_method
 from autoglm_trainer.metrics import Floats, latency_p95_ms, measure
 from autoglm_trainer.models import load_model
@@ -265,7 +273,8 @@ class FittedTextClassifier:
         write_weights(merged, folder, labels=labels, max_length=self.max_length)
         checked = list(range(min(_CHECKED_ROWS, len(self.task.data.validation))))
         texts = [self.task.data.validation.texts[row] for row in checked]
-        check_graph(folder, texts, self._compute("validation", checked))
+        tolerance = TOLERANCE if base.is_float32 else HALF_TOLERANCE
+        check_graph(folder, texts, self._compute("validation", checked), tolerance=tolerance)
         return ExportDescription(labels=labels, max_length=self.max_length, inputs=INPUTS)
 
     def _merged(self) -> Classifier:
