@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import kopf
+from typing_extensions import override
 
 from autoglm_api.names import LABEL_ENDPOINT_UID, LABEL_MANAGED_BY, LABEL_STUDY_UID, MANAGED_BY
 
@@ -18,6 +19,24 @@ from .queue import Key, WorkQueue
 OURS = {LABEL_MANAGED_BY: MANAGED_BY}
 # Kopf takes a finalizer with this name away wherever it finds one, so it must not be our own.
 UNUSED_FINALIZER = "kopf.autoglm.io/unused"
+# Ten Jobs with their pods make forty events within a moment; the study is looked at once for all of them.
+CHILDREN_SETTLE_SECONDS = 0.2
+
+
+class NoHistory(kopf.DiffBaseStorage):
+    """Kopf copies every object at every event to find what changed in it; no handler of ours asks for that."""
+
+    @override
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return cast("kopf.BodyEssence", {})
+
+    @override
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    @override
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        return
 
 
 class Owners:
@@ -59,7 +78,7 @@ def build_registry(queue: WorkQueue, children: Children) -> kopf.OperatorRegistr
     async def on_child(labels: Mapping[str, str], **_: Any) -> None:
         key = owners.of(labels)
         if key is not None:
-            queue.mark(key)
+            queue.mark_after(key, CHILDREN_SETTLE_SECONDS)
 
     for kind in (STUDIES, ENDPOINTS):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_owner)
@@ -94,6 +113,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.persistence.finalizer = UNUSED_FINALIZER
+    settings.persistence.diffbase_storage = NoHistory()
     settings.process.ultimate_exiting_timeout = 10.0
     for kind in (JOBS, PODS, DEPLOYMENTS):
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
