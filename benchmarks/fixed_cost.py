@@ -97,7 +97,7 @@ def run(folder: Path, size: Size) -> Table:
 def measure(storage: str, folder: Path, size: Size) -> list[Row]:
     """Run the process that stays, then the processes of one trial each."""
     folder.mkdir(parents=True)
-    data = write_subset(folder / "data", train=size.rows, validation=max(8, size.rows // 5), labels=4)
+    data = write_subset(folder / "data", train=size.rows, validation=max(8, size.rows // 5), labels=8)
     spec: dict[str, Any] = {
         "task": "text-classification",
         "model": {"source": MODEL},

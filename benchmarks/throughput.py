@@ -75,7 +75,7 @@ def lora(trials: int, sample: int, rows: int, validation: int) -> Study:
         sample=sample,
         rows=rows,
         validation=validation,
-        labels=8,
+        labels=12,
         aim=1.3,
         only_plain={},
     )
@@ -94,7 +94,7 @@ def frozen_head(trials: int, sample: int, rows: int, validation: int) -> Study:
         sample=sample,
         rows=rows,
         validation=validation,
-        labels=8,
+        labels=12,
         aim=20.0,
         only_plain={"learning_rate": 1e-2, "epochs": 3, "batch_size": 16},
     )
