@@ -47,6 +47,8 @@ def serve(environ: Mapping[str, str]) -> None:
 
 def copy(environ: Mapping[str, str]) -> None:
     """Copy the model AUTOGLM_MODEL_DIGEST from AUTOGLM_SOURCE_URI to AUTOGLM_TARGET_URI."""
+    # Others of the volume's group must be able to remove what this process writes to a claim.
+    os.umask(0o002)
     source = _folder(environ, env.SOURCE_URI, "source")
     target = _folder(environ, env.TARGET_URI, "artifacts")
     copy_model(source, target, _required(environ, env.MODEL_DIGEST))

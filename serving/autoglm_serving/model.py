@@ -67,12 +67,13 @@ class TextClassifier:
         Raises:
             UnusableModelError: the graph fails, or answers with another shape or with no numbers.
         """
-        word = next(iter(self._tokenizer.get_vocab()), "a")
+        vocabulary = self._tokenizer.get_vocab()
+        words = sorted(vocabulary, key=vocabulary.__getitem__)[-self.manifest.max_length :]
         try:
-            self.predict([word])
-            self.predict([" ".join([word] * self.manifest.max_length)] * 2)
+            self.predict(words[-1:])
+            self.predict([" ".join(words)] * 2)
         except NoTokensError as error:
-            raise UnusableModelError(f"{TOKENIZER} keeps nothing of its own word {word!r}") from error
+            raise UnusableModelError(f"{TOKENIZER} keeps nothing of its own words") from error
 
     def predict(self, texts: Sequence[str]) -> list[TextPrediction]:
         """One prediction a text, in order.

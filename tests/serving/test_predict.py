@@ -67,18 +67,20 @@ def test_the_same_request_always_gets_the_same_bytes_also_in_parallel(server: Ru
 
 
 def test_probes_answer_while_predictions_are_computed(server: RunningServer) -> None:
-    long = json.dumps({"data": ["send money " * 4000] * 60})
+    long = json.dumps({"data": ["send money " * 4000] * 40})
 
     def heavy(_: int) -> int:
         return httpx.post(f"{server.url}/v1/predict", content=long, headers=JSON, timeout=60).status_code
 
     with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(heavy, index) for index in range(8)]
-        slowest = 0.0
-        while not all(one.done() for one in running):
-            slowest = max(slowest, httpx.get(f"{server.url}/healthz", timeout=30).elapsed.total_seconds())
-        assert [one.result() for one in running] == [200] * 8
-    assert 0 < slowest < 2
+        running = [pool.submit(heavy, index) for index in range(4)]
+        answered = 0
+        with httpx.Client(timeout=30) as probe:
+            while not all(one.done() for one in running):
+                answered += probe.get(f"{server.url}/healthz").status_code == 200
+        assert [one.result() for one in running] == [200] * 4
+    # Blocked by the predictions, the loop would come to a probe only between two of them.
+    assert answered > 3 * len(running)
 
 
 def test_model_summary_names_labels_metrics_and_where_it_came_from(client: httpx.Client, server: RunningServer) -> None:
@@ -225,7 +227,7 @@ _bodies = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=_bodies)
 def test_no_body_whatever_makes_a_server_error(client: httpx.Client, body: bytes) -> None:
     response = client.post("/v1/predict", content=body, headers=JSON)

@@ -21,6 +21,8 @@ from .plan import Outcome, Plan, plan, set_finalizer
 from .status import endpoint_status
 
 REFUSED_RETRY_SECONDS = 30.0
+# Services are not watched; one that was deleted or turned by hand is back after this long at the latest.
+LOOK_AGAIN_SECONDS = 300.0
 _REFUSALS = (Reason.GATE_REFUSED, Reason.NOT_COMPARABLE)
 
 log = logging.getLogger(__name__)
@@ -63,9 +65,8 @@ async def reconcile(
     status = endpoint_status(seen, planned.findings, settings=settings, now=now, refused=refused)
     await _write(kube, endpoint, status)
     await _tell_refusal(kube, endpoint, status)
-    if refused is None:
-        return planned.requeue_seconds
-    return min(REFUSED_RETRY_SECONDS, planned.requeue_seconds or REFUSED_RETRY_SECONDS)
+    longest = LOOK_AGAIN_SECONDS if refused is None else REFUSED_RETRY_SECONDS
+    return min(longest, planned.requeue_seconds or longest)
 
 
 async def _delete(kube: Kube, seen: Observation, settings: Settings, now: datetime) -> float | None:

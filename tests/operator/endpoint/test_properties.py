@@ -209,6 +209,6 @@ class EndpointMachine(RuleBasedStateMachine):
 
 
 EndpointMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestEndpoint = EndpointMachine.TestCase
