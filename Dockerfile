@@ -1,15 +1,17 @@
 # One target an image: operator, trainer, serving. Each runs as any non-root user with a read-only root file system; what
-# is written goes to /tmp. The application is a virtual environment below /opt, so that the base may be the official image
-# or any other with Python 3.11 or newer and its venv module (images/build.sh makes one where there is no registry).
+# is written goes to /tmp. Dependencies are a virtual environment in /opt/autoglm, the project itself is in /opt/app: a new
+# version of it changes a small layer only. The base may be the official image or any other with Python 3.11 or newer and
+# its venv module (images/build.sh makes one where there is no registry).
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-RUN python3 -m venv /opt/autoglm
+RUN python3 -m venv /opt/autoglm \
+    && echo /opt/app >"$(/opt/autoglm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/app.pth"
 ENV PATH=/opt/autoglm/bin:$PATH
 WORKDIR /source
 
-FROM build AS wheel
+FROM build AS app
 COPY requirements/build.lock requirements/
 RUN pip install --require-hashes --no-deps --requirement requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
@@ -19,24 +21,12 @@ COPY operator operator
 COPY trainer trainer
 COPY serving serving
 COPY cli cli
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
-
-FROM build AS build-operator
-COPY requirements/operator.lock requirements/
-RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/operator.lock
-COPY --from=wheel /wheel /wheel
-# The operator sends its own requests: the client's 54 MB of methods are imported by nobody. Byte code is made of what is
-# imported, and of nothing else.
-RUN pip install --no-compile --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet setuptools pip \
-    && rm -r /opt/autoglm/lib/python3*/site-packages/kubernetes/client/api \
-        /opt/autoglm/lib/python3*/site-packages/kubernetes/aio/client/api \
-    && python -c 'import autoglm_operator.main'
+RUN pip install --no-deps --no-build-isolation --target /opt/app .
 
 FROM build AS build-serving
 COPY requirements/serving.lock requirements/
-RUN pip install --require-hashes --no-deps --requirement requirements/serving.lock
-COPY --from=wheel /wheel /wheel
-RUN pip install --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet setuptools pip
+RUN pip install --require-hashes --no-deps --requirement requirements/serving.lock \
+    && pip uninstall --yes --quiet setuptools pip
 
 # torch is not in the lock: which build of it is a choice. For CUDA:
 #   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple
@@ -45,13 +35,22 @@ COPY requirements/trainer.lock requirements/
 RUN pip install --require-hashes --no-deps --requirement requirements/trainer.lock
 ARG TORCH=torch==2.13.0+cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"
-COPY --from=wheel /wheel /wheel
-RUN pip install --no-deps --no-index /wheel/*.whl && pip uninstall --yes --quiet pip
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH" && pip uninstall --yes --quiet pip
+
+# The operator sends its own requests: the client's 54 MB of methods are imported by nobody. Byte code is made of what is
+# imported, and of nothing else.
+FROM build AS build-operator
+COPY requirements/operator.lock requirements/
+RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/operator.lock \
+    && pip uninstall --yes --quiet setuptools pip \
+    && rm -r /opt/autoglm/lib/python3*/site-packages/kubernetes/client/api \
+        /opt/autoglm/lib/python3*/site-packages/kubernetes/aio/client/api
+COPY --from=app /opt/app /opt/app
+RUN python -c 'import autoglm_operator.main'
 
 # Libraries that ask for the user's name or home find one for every UID.
 FROM ${BASE} AS runtime
-ENV PATH=/opt/autoglm/bin:$PATH HOME=/tmp USER=autoglm LOGNAME=autoglm \
+ENV PATH=/opt/app/bin:/opt/autoglm/bin:$PATH HOME=/tmp USER=autoglm LOGNAME=autoglm \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp
 USER 65532:0
@@ -59,13 +58,16 @@ LABEL org.opencontainers.image.title="Open-AutoGLM Operator" org.opencontainers.
 
 FROM runtime AS operator
 COPY --from=build-operator /opt/autoglm /opt/autoglm
+COPY --from=app /opt/app /opt/app
 ENTRYPOINT ["autoglm-operator"]
 
 FROM runtime AS serving
 COPY --from=build-serving /opt/autoglm /opt/autoglm
+COPY --from=app /opt/app /opt/app
 ENTRYPOINT ["autoglm-serving"]
 
 FROM runtime AS trainer
 COPY --from=build-trainer /opt/autoglm /opt/autoglm
+COPY --from=app /opt/app /opt/app
 ENV HF_HOME=/tmp/hf MPLCONFIGDIR=/tmp/matplotlib TOKENIZERS_PARALLELISM=false
 ENTRYPOINT ["autoglm-trainer"]

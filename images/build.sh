@@ -6,7 +6,7 @@
 # Where a Docker or Podman engine answers, it builds on the official Python image. Elsewhere, on Debian as root, buildah
 # builds on a base that debootstrap makes; neither needs a registry. Base and layers are kept in the user's cache. pip inside the build sees this machine's pip configuration, certificates and wheel folders:
 # they are mounted, not copied, and no image holds them. With --archives each image is also saved as <target>.tar there,
-# unless the one that lies there was made from the same files.
+# unless the one that lies there was made from the same files. BUILDER=docker, podman or buildah takes the choice away.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +43,7 @@ saved() { inputs_of "$1" >"$archives/$1.inputs"; }
 
 find_engine() {
   local engine
+  if [ -n "${BUILDER:-}" ]; then [ "$BUILDER" = buildah ] || echo "$BUILDER"; return; fi
   for engine in docker podman; do
     if timeout 20 "$engine" info >/dev/null 2>&1; then echo "$engine"; return; fi
   done
@@ -120,7 +121,7 @@ build_with_buildah() { # <target>
   logged storage bud --isolation chroot --network host --pull-never --layers --target "$1" --tag "$image" \
     --build-arg "BASE=$base" "${mounts[@]}" .
   container=$(storage from --pull-never "$image")
-  say "autoglm-$1:$version: $(du -sm "$(storage mount "$container")/opt/autoglm" | cut -f1) MB over the base"
+  say "autoglm-$1:$version: $(du -sm "$(storage mount "$container")/opt" | cut -f1) MB over the base"
   storage rm "$container" >/dev/null
   if [ -n "$archives" ]; then
     rm -f "$archives/$1.tar"

@@ -65,7 +65,7 @@ def test_the_context_holds_what_is_copied() -> None:
             assert source in allowed or re.sub(r"[^/]+\.lock$", "*.lock", source) in allowed, source
 
 
-def test_every_package_is_in_the_wheel_stage() -> None:
+def test_every_package_is_in_the_images() -> None:
     for package in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         room = package.split("/")[0]
-        assert f"COPY {room} {room}\n" in stage("wheel")
+        assert f"COPY {room} {room}\n" in stage("app")
