@@ -198,7 +198,8 @@ async def connection() -> dict[str, Any]:
     return {
         "server": configuration.host,
         "ca_path": configuration.ssl_ca_cert,
-        "token": str(bearer.get("value") or "").removeprefix("Bearer ") or None,
+        # A kubeconfig says "Bearer …", a pod's service account "bearer …".
+        "token": str(bearer.get("value") or "").rpartition(" ")[2] or None,
         "certificate_path": configuration.cert_file,
         "private_key_path": configuration.key_file,
         "insecure": not configuration.verify_ssl,
