@@ -25,17 +25,23 @@ def chart() -> helm_python.Chart:
     return helm_python.Chart.load(CHART)
 
 
-def files(values: Object | None = None, api_versions: Sequence[str] = ()) -> dict[str, str]:
+def files(
+    values: Object | None = None, api_versions: Sequence[str] = (), kube_version: str | None = None
+) -> dict[str, str]:
     """Template path → what it rendered; `api_versions` are the kinds that the cluster knows beside Kubernetes' own."""
-    options = {"name": "autoglm", "namespace": NAMESPACE, "api_versions": list(api_versions)}
-    # `Chart.render` does not pass the cluster's API versions on; the library below it does.
+    options: Object = {"name": "autoglm", "namespace": NAMESPACE, "api_versions": list(api_versions)}
+    if kube_version is not None:
+        options["kube_version"] = kube_version
+    # `Chart.render` does not pass on what the cluster is; the library below it does.
     rendered = _native.call_string("helm_render", chart()._raw(), json.dumps(values or {}), json.dumps(options))
     return {path.removeprefix("autoglm/templates/"): text for path, text in json.loads(rendered).items()}
 
 
-def render(values: Object | None = None, api_versions: Sequence[str] = ()) -> list[Object]:
+def render(
+    values: Object | None = None, api_versions: Sequence[str] = (), kube_version: str | None = None
+) -> list[Object]:
     """Every object of the release."""
-    texts = [text for path, text in files(values, api_versions).items() if path.endswith(".yaml")]
+    texts = [text for path, text in files(values, api_versions, kube_version).items() if path.endswith(".yaml")]
     return [copy.deepcopy(document) for text in texts for document in _parsed(text)]
 
 

@@ -57,6 +57,22 @@ def test_the_charts_crds_are_the_source() -> None:
         assert crd == source
 
 
+def test_servers_that_do_not_know_cel_get_crds_without_it() -> None:
+    """Helm refuses to send a field that the API server does not know."""
+    crds = {
+        version: select(render(kube_version=version), "CustomResourceDefinition") for version in ("v1.20.2", "v1.25.0")
+    }
+    assert "x-kubernetes-validations" not in str(crds["v1.20.2"])
+    assert str(crds["v1.25.0"]).count("x-kubernetes-validations") > 20
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(child) for key, child in value.items() if key != "x-kubernetes-validations"}
+        return [without(child) for child in value] if isinstance(value, list) else value
+
+    assert crds["v1.20.2"] == without(crds["v1.25.0"])
+
+
 def test_crds_can_be_left_out_or_given_up() -> None:
     assert select(render({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
     given_up = select(render({"crds": {"keep": False}}), "CustomResourceDefinition")
