@@ -322,8 +322,9 @@ def test_finished_jobs_go_when_their_time_is_over() -> None:
     assert world.jobs == {}
 
 
-def test_export_that_cannot_succeed_fails_the_study() -> None:
-    world = running()
+@pytest.mark.parametrize("ttl", [0, 3600])
+def test_export_that_cannot_succeed_fails_the_study(ttl: int) -> None:
+    world = running(ttlSecondsAfterFinished=ttl)
     work(world, 0.5, 0.9, 0.7, 0.6, 0.8, 0.4)
     leave(world)
     for _ in range(3):
@@ -393,3 +394,17 @@ def test_cleanup_is_given_up_with_an_event_that_says_what_is_left(why: str) -> N
         world.apply(action)
     assert world.gone
     assert "left behind" in world.events[-1].message
+
+
+def test_a_job_whose_pod_nobody_may_create_is_told() -> None:
+    world = Simulation()
+    world.settle()
+    assert world.says("Stalled") is None
+    world.pass_time(61)
+    world.settle()
+    assert world.says("Stalled") == Reason.POD_REJECTED
+    [stalled] = [said for said in world.study.status.conditions if said.type == "Stalled"]
+    assert "ServiceAccount" in stalled.message
+    world.start_pods()
+    world.settle()
+    assert world.ready() == ("True", Reason.RUNNING)

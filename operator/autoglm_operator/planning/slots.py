@@ -142,10 +142,12 @@ def expired(seen: Observation, *, ended: datetime | None, ttl_seconds: int, now:
     if ended is not None:
         over = now >= ended + ttl
         return tuple(job for job in seen.jobs if job.deleted is None and over)
-    kept = {job.uid for jobs in by_slot(seen.jobs_of(Component.WORKER)).values() for job in _counted(seen, jobs)}
+    # Failed exports are counted, so they stay until the end.
+    workers = seen.jobs_of(Component.WORKER)
+    kept = {job.uid for jobs in by_slot(workers).values() for job in _counted(seen, jobs)}
     return tuple(
         job
-        for job in seen.jobs
+        for job in workers
         if job.finished is not None and job.deleted is None and job.uid not in kept and now >= job.finished + ttl
     )
 

@@ -15,6 +15,7 @@ from .slots import by_slot, streak
 
 BARREN_BEFORE_STALLED = 3
 STARTING_GRACE = timedelta(minutes=10)
+PODLESS_GRACE = timedelta(minutes=1)
 _CANNOT_START = frozenset(
     {
         "ErrImagePull",
@@ -52,6 +53,7 @@ def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Troub
         or _unschedulable(pods, now, settings)
         or _queued(held, active)
         or _failing(seen)
+        or _podless(seen, active, now)
         or _not_starting(pods, now)
     )
 
@@ -69,6 +71,17 @@ def _unschedulable(pods: list[Pod], now: datetime, settings: Settings) -> Troubl
     for pod in pods:
         if pod.unschedulable is not None and now - pod.created >= grace:
             return Trouble(Reason.UNSCHEDULABLE, f"pod {pod.name} finds no node: {pod.unschedulable}")
+    return None
+
+
+def _podless(seen: Observation, active: list[Job], now: datetime) -> Trouble | None:
+    """The Job is welcome and its pod is not; the API server tells only the Job controller why."""
+    for job in active:
+        known = job.held or job.deleted is not None or seen.pod_of(job) is not None
+        if not known and now - job.created >= PODLESS_GRACE:
+            hint = "its ServiceAccount may be missing, or a quota or policy refuses the pod"
+            message = f"Job {job.name} gets no pod: {hint}; see the Events of `kubectl describe job {job.name}`"
+            return Trouble(Reason.POD_REJECTED, message)
     return None
 
 
