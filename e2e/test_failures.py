@@ -165,8 +165,8 @@ def test_job_that_the_api_server_refuses_is_a_condition(installation: Installati
 def test_workers_that_never_train_are_started_less_and_less_often(
     installation: Installation, kube: Kube, namespace: str
 ) -> None:
-    """An image without our trainer: its interpreter ends at once."""
-    kube.create(study("barren", data=NOWHERE, trainer={"image": "python:3.11"}), namespace)
+    """An image without our trainer: the server in it does not know the command `work`."""
+    kube.create(study("barren", data=NOWHERE, trainer={"image": "autoglm-serving:test"}), namespace)
     said = wait_for_reason(kube, namespace, "barren", "Stalled", "WorkersFailing", timeout_seconds=120)
     assert "3 workers in a row" in said["message"]
     assert "exit code 2" in said["message"]
