@@ -20,6 +20,7 @@ from kubernetes.aio import client, config
 from ruamel.yaml import YAML
 from tests.postgres import start_postgres
 
+from autoglm_api.names import LABEL_MANAGED_BY
 from autoglm_operator.kube import JOBS, NAMESPACES, STUDIES, Kube, Object, Resource
 from benchmarks.results import Aim, Row, Table, times
 from benchmarks.studies import MODEL
@@ -249,16 +250,20 @@ async def _bare_loop(kube: Kube, prefix: str, template: Object, size: Size) -> f
 
 
 def bare_job(template: Object, name: str) -> Object:
-    """A Job like `template` under another name, without what the API server and the controllers wrote into it."""
+    """A Job like `template` under another name, without what the API server and the controllers wrote into it.
+
+    It is nobody's: the operator watches by label, and must not take it for a study's.
+    """
     job = copy.deepcopy(template)
     job.pop("status", None)
-    labels = dict(job["metadata"].get("labels", {}))
+    labels = {**job["metadata"].get("labels", {}), LABEL_MANAGED_BY: "benchmark"}
     job["metadata"] = {key: value for key, value in job["metadata"].items() if key not in _SERVERS_OWN}
     job["metadata"] |= {"name": name, "labels": labels}
     job["metadata"].pop("namespace", None)
     job["spec"].pop("selector", None)
     pod = job["spec"]["template"]["metadata"]
-    pod["labels"] = {key: value for key, value in pod["labels"].items() if key not in ("controller-uid", "job-name")}
+    kept = {key: value for key, value in pod["labels"].items() if key not in ("controller-uid", "job-name")}
+    pod["labels"] = {**kept, LABEL_MANAGED_BY: "benchmark"}
     return job
 
 

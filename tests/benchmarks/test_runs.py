@@ -13,6 +13,7 @@ from benchmarks.reconcile import Measured, bare_job, study
 from benchmarks.results import Table
 from benchmarks.workers import Timing
 
+from autoglm_api.names import LABEL_MANAGED_BY
 from autoglm_api.study import StudySpec
 
 
@@ -49,7 +50,7 @@ def test_the_studies_of_the_benchmark_are_valid() -> None:
     assert spec.trials.parallel == 10
 
 
-def test_bare_job_carries_nothing_that_the_server_wrote() -> None:
+def test_bare_job_is_nobodys_and_carries_nothing_that_the_server_wrote() -> None:
     stored = {
         "metadata": {
             "name": "a", "namespace": "n", "uid": "1", "resourceVersion": "2", "ownerReferences": [{}],
@@ -65,9 +66,10 @@ def test_bare_job_carries_nothing_that_the_server_wrote() -> None:
         },
         "status": {"active": 1},
     }  # fmt: skip
+    nobodys = {LABEL_MANAGED_BY: "benchmark"}
     assert bare_job(stored, "b") == {
-        "metadata": {"name": "b", "labels": {"autoglm.io/slot": "0"}},
-        "spec": {"parallelism": 1, "template": {"metadata": {"labels": {"x": "y"}}, "spec": {"k": "v"}}},
+        "metadata": {"name": "b", "labels": {"autoglm.io/slot": "0", **nobodys}},
+        "spec": {"parallelism": 1, "template": {"metadata": {"labels": {"x": "y", **nobodys}}, "spec": {"k": "v"}}},
     }
     assert stored["status"] == {"active": 1}
 
