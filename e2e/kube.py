@@ -27,7 +27,7 @@ _VERSIONS = {"Event": "v1", "Ingress": "networking.k8s.io/v1", "HorizontalPodAut
 
 def wait_for(
     condition: Callable[[], Result],
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = 90.0,
     *,
     state: Callable[[], object] | None = None,
 ) -> Result:

@@ -79,9 +79,9 @@ def test_the_best_model_serves_and_goes_on_when_its_study_and_all_servers_are_go
     assert store.found(folder) == []
     for pod in servers(kube, namespace):
         kube.delete("Pod", pod["metadata"]["name"], namespace, grace_seconds=0)
-    wait_for(lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "False", 30)
+    wait_for(lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "False", 90)
     wait_for_champion(kube, namespace, better)
-    assert wait_for(lambda: predict(url), 30)["digest"] == better
+    assert wait_for(lambda: predict(url), 90)["digest"] == better
     installation.check_operator()
 
 
