@@ -52,8 +52,8 @@ class Loop:
         self.step = 0
         self.reported = 0
 
-    def run(self, control: TrialControl, evaluate: Callable[[], float]) -> None:
-        """Train to the end, reporting `evaluate()` twice an epoch.
+    def run(self, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
+        """Train to the end, reporting `evaluate(trained)` twice an epoch; `trained` only at the very end.
 
         Raises:
             TrialPruned, Interrupted: from `control`, let through.
@@ -68,7 +68,7 @@ class Loop:
                 reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
                 if reached > self.reported:
                     self.reported = reached
-                    control.report(reached, evaluate())
+                    control.report(reached, evaluate(self.step == self.total))
                 control.checkpoint(self.reported, self.save)
 
     def _advance(self, batch: Sequence[int]) -> None:

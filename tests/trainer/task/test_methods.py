@@ -15,7 +15,7 @@ from tests.trainer.task.making import ARCHITECTURES, Control
 from autoglm_trainer.classifier import pool
 from autoglm_trainer.errors import DataError, Infeasible, NonFinite, SpecError
 from autoglm_trainer.settings import Settings
-from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tasks import get_task, text_classification
 from autoglm_trainer.tasks.text_classification import LoadedTextClassification
 
 METRICS = {"accuracy", "f1_macro", "precision", "recall", "loss", "latency_p95_ms"}
@@ -102,6 +102,16 @@ def test_reports_count_half_epochs_whatever_the_batch_size(task: LoadedTextClass
     _, control = fit(task, {**LORA, "epochs": 2, "batch_size": size})
     steps = [step for step, _ in control.reports]
     assert steps == ([2, 4] if size == 64 else [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("rows_reported", [1, 1_000])
+def test_the_last_report_is_the_trials_own_value_and_is_not_computed_twice(
+    task: LoadedTextClassification, monkeypatch: pytest.MonkeyPatch, rows_reported: int
+) -> None:
+    monkeypatch.setattr(text_classification, "REPORT_ROWS", rows_reported)
+    fitted, control = fit(task, LORA)
+    monkeypatch.setattr(type(fitted), "_compute", None)
+    assert control.reports[-1][1] == fitted.evaluate("validation")[task.metric]
 
 
 def test_a_pruned_trial_ends_at_once_and_the_next_is_unharmed(load: Load, task: LoadedTextClassification) -> None:
@@ -222,7 +232,7 @@ def test_a_diverged_model_measures_nan(task: LoadedTextClassification) -> None:
     with torch.no_grad():
         fitted.weights = {name: torch.full_like(value, torch.nan) for name, value in fitted.weights.items()}
         task.current = None
-    assert np.isnan(fitted.evaluate("validation")["accuracy"])
+    assert np.isnan(fitted.evaluate("test")["accuracy"])
 
 
 def test_a_missing_split_is_refused(task: LoadedTextClassification, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ class Fitting:
 
     Attributes:
         targets: label indices of the training rows.
-        evaluate: the objective metric of the classifier on validation rows, as it is now.
+        evaluate: the objective metric of the classifier on validation rows, as it is now; True = and as it stays.
     """
 
     classifier: Classifier
@@ -26,7 +26,7 @@ class Fitting:
     corpus: Corpus
     targets: tuple[int, ...]
     control: TrialControl
-    evaluate: Callable[[], float]
+    evaluate: Callable[[bool], float]
 
 
 class Method(Protocol):
