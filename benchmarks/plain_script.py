@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -27,8 +28,8 @@ PROCESS_START = "AUTOGLM_BENCH_STARTED"
 class Instructions:
     """What to train; `points` and `seeds` belong together, one a trial.
 
-    A point holds `method` (lora or head), `learning_rate`, `epochs`, `batch_size`, `max_length`; for lora also
-    `lora_r`, `lora_alpha`; for head `weight_decay`.
+    A point holds `method` (lora or head), `learning_rate`, `epochs`, `batch_size`, `max_length`, and in how many
+    equal parts of the training the validation rows are measured, `evaluations`; for lora also `lora_r`, `lora_alpha`.
     """
 
     model: str
@@ -68,17 +69,19 @@ def objective(trial: optuna.Trial, todo: Instructions) -> float:
     tokenizer = transformers.AutoTokenizer.from_pretrained(todo.model)
     train = Rows(todo.train, labels, tokenizer, point["max_length"])
     validation = Rows(todo.validation, labels, tokenizer, point["max_length"])
+    steps = math.ceil(len(train) / point["batch_size"]) * point["epochs"]
     trainer = transformers.Trainer(
         model=build(todo.model, len(labels), point),
         args=transformers.TrainingArguments(
             output_dir=todo.scratch,
             seed=seed,
             learning_rate=point["learning_rate"],
-            weight_decay=point.get("weight_decay", 0.01),
+            weight_decay=0.01,
             num_train_epochs=point["epochs"],
             per_device_train_batch_size=point["batch_size"],
             per_device_eval_batch_size=32,
-            eval_strategy="epoch",
+            eval_strategy="steps",
+            eval_steps=steps // point["evaluations"],
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
@@ -90,7 +93,7 @@ def objective(trial: optuna.Trial, todo: Instructions) -> float:
         compute_metrics=accuracy,
     )
     trainer.train()
-    # The last epoch's evaluation is the trial's value; nobody evaluates twice.
+    # The last evaluation is the trial's value; nobody evaluates twice.
     return float(next(entry["eval_accuracy"] for entry in reversed(trainer.state.log_history) if "eval_loss" in entry))
 
 
