@@ -32,7 +32,7 @@ from .observation import Candidate, Endpoint, Record
 PORT = 8080
 SERVICE_PORT = 80
 # Time for the cluster to stop sending requests, then for the server to finish those it has.
-PRE_STOP_SECONDS = 5
+PRE_STOP_SECONDS = 10
 GRACE_SECONDS = 60
 # A large model may load for long; the promotion's own deadline decides when it is too long.
 START_PERIOD_SECONDS, START_FAILURES = 2, 900
