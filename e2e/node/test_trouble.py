@@ -1,0 +1,96 @@
+"""What only a real node does: the kernel's memory limit, a real grace period, a scheduler that finds no node."""
+
+from __future__ import annotations
+
+import pytest
+from e2e.kube import Kube, wait_for
+from e2e.node.fixtures import MODEL, put_inputs, small_study
+from e2e.node.machine import Machine
+from e2e.node.release import Release
+from e2e.studies import DATA_CLAIM, status, wait_for_reason
+from e2e.trials import Trials, owner, tuned, wait_until, wait_until_searched
+
+from autoglm_api.attempts import TrialAttribute
+from autoglm_api.exits import Cause, ExitCode
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_a_trial_over_its_memory_limit_is_tried_afresh_and_then_infeasible(
+    machine: Machine, kube: Kube, release: Release, namespace: str
+) -> None:
+    """The first trial fits; the second is killed by the kernel, once beside the first one's leftovers, once alone."""
+    put_inputs(machine, namespace)
+    parameters = [
+        {"name": "method", "categorical": {"choices": ["head", "full"]}},
+        {"name": "batch_size", "categorical": {"choices": [64]}, "when": {"parameter": "method", "in": ["full"]}},
+        {"name": "max_length", "categorical": {"choices": [32, 256]}},
+    ]
+    body = small_study(
+        "large",
+        data={"train": {"source": f"pvc://{DATA_CLAIM}/long.csv"}, "validation": {"fraction": 0.2}},
+        parameters=parameters,
+        enqueue=[
+            {"method": "head", "max_length": 32},
+            {"method": "full", "batch_size": 64, "max_length": 256},
+        ],
+        trials={"max": 2, "parallel": 1},
+        trainer={"resources": {"limits": {"cpu": "1", "memory": "1200Mi"}}, "terminationGracePeriodSeconds": 15},
+    )
+    kube.create(body, namespace)
+    told = wait_until_searched(kube, namespace, "large", 480)["trials"]
+
+    assert (told["complete"], told["infeasible"], told["retried"], told.get("failed", 0)) == (1, 1, 1, 0)
+    ended = [each.user_attrs.get(TrialAttribute.CAUSE) for each in Trials(kube, namespace, "large").counted()]
+    assert ended == [None, Cause.OUT_OF_MEMORY, Cause.OUT_OF_MEMORY]
+    assert status(kube, namespace, "large")["best"]["parameters"]["method"] == "head"
+    release.check_operator()
+
+
+def test_sigterm_in_a_long_step_releases_the_trial_before_the_grace_is_over(
+    machine: Machine, kube: Kube, release: Release, namespace: str
+) -> None:
+    """On a tenth of a core one step takes longer than the grace period leaves."""
+    put_inputs(machine, namespace)
+    trainer = {"resources": {"limits": {"cpu": "1"}}, "terminationGracePeriodSeconds": 15}
+    body = tuned("slow", epochs=40, trials={"max": 1, "parallel": 1}, trainer=trainer, model=MODEL)
+    kube.create(body, namespace)
+    trials = Trials(kube, namespace, "slow")
+    attempt = wait_until(trials.training, kube, namespace, 240)
+    pod = owner(attempt)
+    job = kube.list("Pod", namespace, f"job-name={pod.rpartition('-')[0]}")
+    assert [each["metadata"]["name"] for each in job] == [pod]
+    machine.throttle(job[0], cores=0.02)
+
+    kube.patch("AutoGLMStudy", "slow", namespace, {"spec": {"suspend": True}})
+    wait_for(lambda: trials.attempts()[attempt.number].state.is_finished(), 60)
+    released = trials.attempts()[attempt.number]
+    assert released.user_attrs[TrialAttribute.CAUSE] == Cause.RELEASED
+    wait_until(lambda: kube.pod_phase(namespace, pod) is None, kube, namespace, 60)
+    assert f'"exitCode":{int(ExitCode.RELEASED)}' in machine.last_status(namespace, pod)
+
+    kube.patch("AutoGLMStudy", "slow", namespace, {"spec": {"suspend": False}})
+    retry = wait_until(lambda: trials.training(steps=1), kube, namespace, 240)
+    assert retry.user_attrs[TrialAttribute.RETRY_OF] == attempt.number
+    assert retry.params == attempt.params
+    release.check_operator()
+
+
+@pytest.mark.parametrize(
+    ("reason", "trainer", "words"),
+    [
+        ("ImagePull", {"image": "nobody/nothing:1"}, "nobody/nothing:1"),
+        ("Unschedulable", {"pod": {"nodeSelector": {"accelerator": "none-such"}}}, "node"),
+        ("Unschedulable", {"resources": {"limits": {"memory": "9000Gi"}}}, "memory"),
+    ],
+    ids=["image that is not there", "label that no node has", "more memory than any node has"],
+)
+def test_workers_that_cannot_start_say_why(
+    kube: Kube, release: Release, namespace: str, reason: str, trainer: dict[str, object], words: str
+) -> None:
+    body = small_study("stuck", trainer=trainer, data={"train": {"source": "s3://nowhere/train.csv"}})
+    body["spec"]["model"] = {"source": "package://nowhere"}
+    kube.create(body, namespace)
+    said = wait_for_reason(kube, namespace, "stuck", "Stalled", reason, timeout_seconds=90)
+    assert words in said["message"]
+    release.check_operator()
