@@ -62,6 +62,7 @@ check: lint type unit ## the gate: lint, types, tier 1
 
 .PHONY: e2e
 e2e: init system ## tier 2: a genuine control plane (or the cluster of $$KUBECONFIG)
+	[ -n "$${KUBECONFIG:-}" ] || bash e2e/cluster/build.sh
 	$(PYTEST) e2e --ignore e2e/node
 
 .PHONY: test
