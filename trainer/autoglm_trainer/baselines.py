@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from .data import Dataset, Rows
 from .metrics import Floats
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # Texts with fewer spaces than this per character are of a script without word breaks.
 _SPACES = 0.05
@@ -16,6 +18,11 @@ _SPACES = 0.05
 
 def fit_baseline(data: Dataset) -> Pipeline:
     """TF-IDF of words and word pairs (of characters, where words are not spaced) and logistic regression."""
+    # A second of every worker's start, for what only the report needs.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     text = "".join(data.train.texts)
     spaced = sum(character.isspace() for character in text) >= _SPACES * len(text)
     vectorizer = (

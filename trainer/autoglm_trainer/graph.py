@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -93,6 +92,8 @@ def write_weights(classifier: Classifier, folder: Path, *, labels: Sequence[str]
 
 def answer(folder: Path, texts: Sequence[str], *, batch: int = 16) -> Floats:
     """Probabilities (texts, labels) by the written files alone, as a server computes them."""
+    import onnxruntime  # only the export needs it
+
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     session = onnxruntime.InferenceSession(folder / GRAPH, providers=["CPUExecutionProvider"])
     found = []
