@@ -107,7 +107,7 @@ class Size:
     studies: tuple[Study, ...]
 
 
-FULL = Size((lora(12, 6, 96, 48), frozen_head(60, 4, 480, 120)))
+FULL = Size((lora(24, 8, 96, 48), frozen_head(60, 4, 480, 120)))
 SMALL = Size((frozen_head(2, 1, 24, 8),))
 
 

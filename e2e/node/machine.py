@@ -81,6 +81,14 @@ class Machine:
         """Runs a program in a pod's container."""
         return self.kubectl("exec", "--namespace", namespace, pod, "--", *command)
 
+    def throttle(self, pod: Json, cores: float) -> None:
+        """Gives a running pod less CPU than it was promised: what it does takes longer."""
+        (folder,) = (CONTROLLERS / "cpu" / self.network.bridge).rglob(f"pod{pod['metadata']['uid']}")
+        period = int((folder / "cpu.cfs_period_us").read_text())
+        for container in folder.iterdir():
+            if container.is_dir():
+                (container / "cpu.cfs_quota_us").write_text(str(int(period * cores)))
+
     def make_volumes(self, count: int) -> None:
         """Creates claimable volumes: folders of this machine that every user may write to."""
         for number in range(count):
@@ -107,6 +115,8 @@ class Machine:
 @contextmanager
 def running_machine(plane_directory: Path) -> Iterator[Machine]:
     """Starts control plane and node, and yields when pods can run. Needs root."""
+    if (CONTROLLERS / "cgroup.controllers").exists():
+        raise RuntimeError(f"{CONTROLLERS} is cgroup v2 alone, which Kubernetes 1.20's kubelet does not manage")
     programs = build_programs("node")
     network = PodNetwork.create()
     plane = ControlPlane(plane_directory, address=network.host_address, service_cidr=network.service_cidr)

@@ -278,9 +278,10 @@ def test_nothing_is_claimed_once_the_study_has_ended(tmp_path: Path, changes: An
 
 
 def test_a_worker_stopped_inside_ask_does_not_stop_the_others(postgres: PostgresServer) -> None:
-    url = _hasty_role(postgres)
+    url = _tenant(postgres)
     run, limits = make_run(trials={"max": 3})
     study = make_study(url, run, limits)
+    _guard(postgres)
     stopped = forked.Queue()
     process = forked.Process(target=killing.stop_inside_ask, args=(url, run, stopped))
     process.start()
@@ -295,12 +296,16 @@ def test_a_worker_stopped_inside_ask_does_not_stop_the_others(postgres: Postgres
         process.join(20)
 
 
-def _hasty_role(postgres: PostgresServer) -> str:
-    """A tenant's role with the guards that the operator gives it, only shorter."""
+def _tenant(postgres: PostgresServer) -> str:
     postgres.create_database("hasty")
     with psycopg.connect(postgres.dsn, autocommit=True) as connection:
         connection.execute("CREATE ROLE hasty LOGIN PASSWORD 'pa{ss}'")
         connection.execute("ALTER DATABASE hasty OWNER TO hasty")
-        for name, value in (("idle_in_transaction_session_timeout", "1s"), ("lock_timeout", "2s")):
-            connection.execute(f"ALTER ROLE hasty SET {name} = '{value}'".encode())
     return postgres.url("hasty", "hasty", "pa%7Bss%7D")
+
+
+def _guard(postgres: PostgresServer) -> None:
+    """The guards that the operator gives a tenant's role, only shorter; they hold for new connections."""
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        for name, value in (("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "4s")):
+            connection.execute(f"ALTER ROLE hasty SET {name} = '{value}'".encode())
