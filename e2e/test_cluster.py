@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -169,6 +170,29 @@ def test_rollout_replaces_pods_without_losing_the_service(cluster: Cluster, kube
     after = {each["metadata"]["name"] for each in kube.list("Pod", namespace)}
     assert not before & after
     assert wait_for(lambda: urlopen(cluster.service_url(namespace, "web"), timeout=5).read().decode()) in after
+
+
+def test_a_served_connection_is_closed_and_not_left_to_the_garbage_collector(
+    cluster: Cluster, kube: Kube, kubelet: Kubelet, namespace: str
+) -> None:
+    del kubelet  # only where the Service proxy is ours, in this process
+    kube.create(deployment("web", "python:3.11", WEB_SERVER, ready_path="/"), namespace)
+    kube.create(service("web"), namespace)
+    url = wait_for(lambda: cluster.service_url(namespace, "web"))
+    wait_for(lambda: urlopen(url, timeout=5).read())
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = descriptors()
+        for _ in range(100):
+            urlopen(url, timeout=5).read()
+        wait_for(lambda: descriptors() < before + 50, 10, state=descriptors)
+    finally:
+        gc.enable()
 
 
 def test_pods_reach_a_service_by_name(kube: Kube, namespace: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,12 +61,6 @@ def test_the_best_model_serves_and_goes_on_when_its_study_and_all_servers_are_go
         wait_for(lambda: len(servers(kube, namespace)) == 2, 60)
         wait_for(lambda: len(kube.list("Pod", namespace, "app.kubernetes.io/component=server")) == 2, 90)
     if cluster.kubelet is not None:
-        # Open: on a busy machine a client sometimes waits 20 s for an answer that does not come, perhaps because of
-        # the Service proxy of the test cluster. Said loudly, once a client at most; every other failure fails.
-        silent = load.outcomes.pop("TimeoutError: timed out", 0)
-        if silent:
-            warnings.warn(f"{silent} requests of the rollout were never answered", stacklevel=1)
-        assert silent <= 2, "requests were not answered during the rollout"
         assert set(load.outcomes) == {first, better}, "a request failed during the rollout"
     assert told["previous"]["digest"] == first
     assert replicas(kube, namespace) == {deployment(first): 0, deployment(better): 2}

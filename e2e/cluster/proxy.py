@@ -96,17 +96,31 @@ class ServiceProxy:
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: Key, port_name: str | None
     ) -> None:
+        upstream = await self._connect(key, port_name)
+        if upstream is None:
+            writer.transport.abort()  # nobody ready: a reset, as a rejecting rule does
+            return
+        up_reader, up_writer = upstream
+        try:
+            await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
+        finally:
+            # Never left to the garbage collector: it runs in any thread, frees the descriptor first, and only then
+            # takes it out of the selector, where a newer connection may have the same number and is never read again.
+            up_writer.close()
+            writer.close()
+
+    async def _connect(
+        self, key: Key, port_name: str | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to a ready endpoint, the next one where one does not answer; None when none does."""
         candidates = self._addresses(key, port_name)
         random.shuffle(candidates)
         for address, port in candidates:
             try:
-                connecting = asyncio.open_connection(address, port)
-                up_reader, up_writer = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_SECONDS)
+                return await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_TIMEOUT_SECONDS)
             except (OSError, TimeoutError):
                 continue
-            await asyncio.gather(_copy(reader, up_writer), _copy(up_reader, writer))
-            return
-        writer.transport.abort()  # nobody ready: a reset, as a rejecting rule does
+        return None
 
     def _addresses(self, key: Key, port_name: str | None) -> list[tuple[str, int]]:
         endpoints = self._endpoints.get(key, {})
