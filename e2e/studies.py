@@ -72,7 +72,7 @@ def worker_pods(kube: Kube, namespace: str, name: str, *, phase: str = "Running"
 
 
 def put_rows(kube: Kube, namespace: str) -> None:
-    """Creates the claim `data` with a small CSV of two labels in it."""
+    """Creates the claim `data` with two small CSVs of two labels in it: `train.csv`, and `test.csv` of other rows."""
     claim: Json = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -93,12 +93,15 @@ import os
 subjects = ["the card", "my order", "this phone", "the parcel", "our invoice", "the app", "that shop", "your service"]
 good = ["works very well", "is simply wonderful", "made me happy", "is a joy to use", "arrived early and perfect"]
 bad = ["is broken again", "is a terrible mess", "made me angry", "never works at all", "arrived late and damaged"]
+def write(name, subjects):
+    with open(f"/data/{name}.csv", "w") as file:
+        file.write("text,label\\n")
+        for subject in subjects:
+            for end in good:
+                file.write(f"{subject} {end},praise\\n")
+            for end in bad:
+                file.write(f"{subject} {end},complaint\\n")
 os.umask(0)
-with open("/data/train.csv", "w") as file:
-    file.write("text,label\\n")
-    for subject in subjects:
-        for end in good:
-            file.write(f"{subject} {end},praise\\n")
-        for end in bad:
-            file.write(f"{subject} {end},complaint\\n")
+write("train", subjects)
+write("test", ["the delivery", "my new lamp", "this hotel", "the printer"])
 """

@@ -39,7 +39,7 @@ def test_trial_of_a_killed_worker_goes_on_from_its_checkpoint(
     trials.assert_exact(2)
     killed = trials.attempts()[attempt.number]
     assert killed.state is TrialState.FAIL
-    assert killed.user_attrs[TrialAttribute.CAUSE] == Cause.CRASHED
+    assert killed.user_attrs[TrialAttribute.CAUSE] == Cause.LOST
     assert "137" in killed.user_attrs[TrialAttribute.MESSAGE]
     (retry,) = [each for each in trials.counted() if each.user_attrs.get(TrialAttribute.RETRY_OF) == attempt.number]
     step = killed.user_attrs[TrialAttribute.CHECKPOINT]["step"]

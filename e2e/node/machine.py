@@ -6,26 +6,21 @@ ports and firewall rules meet nobody else's, and whatever runs there ends with t
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster.controlplane import ControlPlane, Server, build_programs
+from e2e.cluster.controlplane import ControlPlane, build_programs
 from e2e.cluster.network import PodNamespace, PodNetwork, ip
 from e2e.kube import Kube, wait_for
+from e2e.node.daemons import NODE, containerd_socket, daemons
+from e2e.node.imagestore import answers, copy_store
+from e2e.node.surroundings import Surroundings
 
 Json = dict[str, Any]
-NAME = "node"
-CONTROLLERS = Path("/sys/fs/cgroup")
-# Folders that programs know by heart, and that are the node's own here.
-OWN_FOLDERS = ("/var/log/pods", "/var/log/containers", "/var/lib/cni", "/run/netns")
 
 
 @dataclass
@@ -35,35 +30,19 @@ class Machine:
     Attributes:
         kube: a client as administrator.
         plane: the control plane's servers.
-        directory: everything that the node writes; volumes lie in `volumes/`.
+        network: between the control plane and the node.
+        surroundings: the node's namespaces, control groups and folder; volumes lie in the folder's `volumes/`.
     """
 
     kube: Kube
     plane: ControlPlane
     network: PodNetwork
-    directory: Path
-    namespace: PodNamespace
-    inside: list[str]
-
-    def import_image(self, archive: Path) -> None:
-        """Loads a docker-archive into containerd, where the kubelet finds it under the name it was saved with."""
-        self.run("ctr", "--address", str(self.socket), "--namespace", "k8s.io", "images", "import", str(archive))
+    surroundings: Surroundings
 
     @property
-    def socket(self) -> Path:
-        """containerd's socket."""
-        return self.directory / "containerd.sock"
-
-    def run(self, *command: str) -> str:
-        """Runs a program in the node's namespaces and returns what it printed.
-
-        Raises:
-            RuntimeError: it failed; the message is what it said.
-        """
-        done = subprocess.run([*self.inside, *command], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
-        return done.stdout
+    def directory(self) -> Path:
+        """Everything that the node writes."""
+        return self.surroundings.directory
 
     def kubectl(self, *arguments: str) -> str:
         """Runs kubectl as administrator.
@@ -83,7 +62,7 @@ class Machine:
 
     def throttle(self, pod: Json, cores: float) -> None:
         """Gives a running pod less CPU than it was promised: what it does takes longer."""
-        (folder,) = (CONTROLLERS / "cpu" / self.network.bridge).rglob(f"pod{pod['metadata']['uid']}")
+        (folder,) = self.surroundings.cgroup("cpu").rglob(f"pod{pod['metadata']['uid']}")
         period = int((folder / "cpu.cfs_period_us").read_text())
         for container in folder.iterdir():
             if container.is_dir():
@@ -114,185 +93,52 @@ class Machine:
 
 @contextmanager
 def running_machine(plane_directory: Path) -> Iterator[Machine]:
-    """Starts control plane and node, and yields when pods can run. Needs root."""
-    if (CONTROLLERS / "cgroup.controllers").exists():
-        raise RuntimeError(f"{CONTROLLERS} is cgroup v2 alone, which Kubernetes 1.20's kubelet does not manage")
+    """Starts control plane and node, and yields when pods can run. Needs root, and `imagestore.stock` before."""
     programs = build_programs("node")
-    network = PodNetwork.create()
-    plane = ControlPlane(plane_directory, address=network.host_address, service_cidr=network.service_cidr)
-    plane.start()
-    namespace = network.attach()
-    _route(network, namespace)
-    # Sockets have short names, and images need room: not below pytest's folder.
-    directory = Path(tempfile.mkdtemp(prefix="agl", dir="/var/tmp"))
-    cgroup = f"{network.bridge}"
-    anchor, inside = _enter(namespace, directory)
-    try:
-        _make_cgroups(cgroup)
-        machine = Machine(Kube(plane.kubeconfig), plane, network, directory, namespace, inside)
-        servers = _servers(machine, programs, cgroup)
-        for server in servers:
+    with ExitStack() as stack:
+        network = PodNetwork.create()
+        stack.callback(network.remove)
+        plane = ControlPlane(plane_directory, address=network.host_address, service_cidr=network.service_cidr)
+        stack.callback(plane.stop)
+        plane.start()
+        namespace = network.attach()
+        pods = f"{network.prefix}.64.0/20"
+        _route(network, namespace, pods)
+        surroundings = Surroundings(network.bridge, namespace)
+        stack.callback(surroundings.remove)
+        machine = Machine(Kube(plane.kubeconfig), plane, network, surroundings)
+        copy_store(machine.directory / "containerd")
+        containerd, *others = servers = daemons(
+            machine.directory,
+            surroundings.inside,
+            programs,
+            plane.kubeconfig,
+            address=namespace.address,
+            pods=pods,
+            cgroup=surroundings.name,
+        )
+        containerd.start()
+        wait_for(lambda: answers(containerd_socket(machine.directory)), state=containerd.tail)
+        for server in others:
             server.start()
-            if server.name == "containerd":
-                wait_for(lambda: machine.run("ctr", "--address", str(machine.socket), "version"))
         wait_for(lambda: _is_ready(machine.kube), 60, state=lambda: "\n".join(each.tail(15) for each in servers))
         yield machine
-    finally:
-        anchor.kill()
-        anchor.wait()
-        plane.stop()
-        network.remove()
-        _remove_cgroups(cgroup)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
-def _route(network: PodNetwork, namespace: PodNamespace) -> None:
+def _route(network: PodNetwork, namespace: PodNamespace, pods: str) -> None:
     """Pods and Services are reached through the node, whose kube-proxy knows them."""
-    for cidr in (_pod_cidr(network), network.service_cidr):
+    for cidr in (pods, network.service_cidr):
         ip("route", "add", cidr, "via", namespace.address)
     subprocess.run(["ip", "netns", "exec", namespace.name, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
 
 
-def _pod_cidr(network: PodNetwork) -> str:
-    return f"{network.prefix}.64.0/20"
-
-
-def _enter(namespace: PodNamespace, directory: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
-    """The first process of the namespaces, and the command that enters them."""
-    argv = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{namespace.name}"]
-    argv += ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "sleep", "infinity"]
-    anchor = subprocess.Popen(argv)
-    children = Path(f"/proc/{anchor.pid}/task/{anchor.pid}/children")
-    first = wait_for(lambda: next(iter(children.read_text().split()), ""))
-    inside = ["nsenter", "--target", first, "--net", "--mount", "--pid", "--"]
-    for folder in OWN_FOLDERS:
-        own = directory / folder.strip("/").replace("/", "-")
-        own.mkdir()
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        subprocess.run([*inside, "mount", "--bind", str(own), folder], check=True)
-    return anchor, inside
-
-
-def _make_cgroups(name: str) -> None:
-    for controller in CONTROLLERS.iterdir():
-        if not controller.is_symlink() and (controller / "cgroup.procs").exists():
-            (controller / name).mkdir(exist_ok=True)
-    for setting in ("cpuset.cpus", "cpuset.mems"):
-        source = CONTROLLERS / "cpuset" / setting
-        if source.exists():
-            (CONTROLLERS / "cpuset" / name / setting).write_text(source.read_text())
-
-
-def _remove_cgroups(name: str) -> None:
-    for top in CONTROLLERS.glob(f"*/{name}"):
-        for folder, _, _ in os.walk(top, topdown=False):
-            with suppress(OSError):  # the kernel still clears the last processes away; the next reboot takes the folder
-                Path(folder).rmdir()
-
-
 def _is_ready(kube: Kube) -> bool:
     """Ready, and free of the taint that the controllers of a cloud would take away."""
-    node = kube.get("Node", NAME)
+    node = kube.get("Node", NODE)
     if node is None or not any(
         each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"]
     ):
         return False
     if node["spec"].get("taints"):
-        kube.patch("Node", NAME, None, {"spec": {"taints": None}})
+        kube.patch("Node", NODE, None, {"spec": {"taints": None}})
     return True
-
-
-def _servers(machine: Machine, programs: Path, cgroup: str) -> list[Server]:
-    directory = machine.directory
-    _write_containerd(machine)
-    kubelet = directory / "kubelet.json"
-    kubelet.write_text(json.dumps(_kubelet_configuration(machine.namespace.address, f"/{cgroup}")))
-    credentials = f"--kubeconfig={machine.kube.kubeconfig}"
-    commands = {
-        "containerd": ["/usr/bin/containerd", "--config", str(directory / "containerd.toml")],
-        "kubelet": [
-            str(programs / "kubelet"),
-            credentials,
-            f"--config={kubelet}",
-            f"--root-dir={directory / 'kubelet'}",
-            f"--cert-dir={directory / 'certificates'}",
-            f"--hostname-override={NAME}",
-            f"--node-ip={machine.namespace.address}",
-            "--container-runtime=remote",
-            f"--container-runtime-endpoint=unix://{machine.socket}",
-        ],
-        "kube-proxy": [
-            str(programs / "kube-proxy"),
-            credentials,
-            f"--hostname-override={NAME}",
-            "--proxy-mode=iptables",
-            f"--cluster-cidr={_pod_cidr(machine.network)}",
-            "--conntrack-max-per-core=0",
-            "--conntrack-tcp-timeout-established=0s",
-            "--conntrack-tcp-timeout-close-wait=0s",
-            "--iptables-min-sync-period=100ms",
-        ],
-        "kube-scheduler": [str(programs / "kube-scheduler"), credentials, "--leader-elect=false", "--port=0"],
-    }
-    return [Server(name, [*machine.inside, *argv], directory / f"{name}.log") for name, argv in commands.items()]
-
-
-def _kubelet_configuration(address: str, cgroup: str) -> Json:
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        # Only this machine can reach the address.
-        "address": address,
-        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
-        "authorization": {"mode": "AlwaysAllow"},
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": False,
-        "nodeStatusUpdateFrequency": "2s",
-        "serializeImagePulls": False,
-        "resolvConf": "",
-        "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
-        "imageGCHighThresholdPercent": 100,
-        "imageGCLowThresholdPercent": 99,
-    }
-
-
-def _write_containerd(machine: Machine) -> None:
-    directory = machine.directory
-    network = {
-        "cniVersion": "0.4.0",
-        "name": "pods",
-        "plugins": [
-            {
-                "type": "ptp",
-                "ipMasq": True,
-                "ipam": {
-                    "type": "host-local",
-                    "subnet": _pod_cidr(machine.network),
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                    "dataDir": str(directory / "addresses"),
-                },
-            }
-        ],
-    }
-    (directory / "cni").mkdir()
-    (directory / "cni" / "pods.conflist").write_text(json.dumps(network))
-    (directory / "containerd.toml").write_text(
-        f"""
-version = 2
-root = "{directory}/containerd"
-state = "{directory}/state"
-[grpc]
-address = "{machine.socket}"
-[plugins."io.containerd.internal.v1.opt"]
-path = "{directory}/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "docker.io/library/autoglm-sandbox:test"
-restrict_oom_score_adj = true
-disable_apparmor = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
-conf_dir = "{directory}/cni"
-"""
-    )

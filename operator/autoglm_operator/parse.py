@@ -58,7 +58,7 @@ def parse_job(body: Object) -> Job:
         state=state,
         created=_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
         slot=int(slot) if slot is not None else None,
-        number=int(number) if slot is not None and number.isdigit() else 0,
+        number=int(number) if number.isdigit() else 0,
         held=bool((body.get("spec") or {}).get("suspend", False)),
         deleted=_time(metadata.get("deletionTimestamp")),
         finished=_time(status.get("completionTime") or last.get("lastTransitionTime")),

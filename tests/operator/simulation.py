@@ -165,7 +165,7 @@ class Simulation:
         name, labels = body["metadata"]["name"], body["metadata"]["labels"]
         if name not in self.jobs:
             slot = int(labels[LABEL_SLOT]) if LABEL_SLOT in labels else None
-            number = int(name.rpartition("-")[2]) if slot is not None else 0
+            number = int(last) if (last := name.rpartition("-")[2]).isdigit() else 0
             uid = f"job-{next(self._uids)}"
             self.jobs[name] = Job(name, uid, labels[LABEL_COMPONENT], JobState.ACTIVE, self.now, slot, number)
 

@@ -44,6 +44,8 @@ def cause(pod: Pod | None) -> Cause:
         (ended(0, reason="Completed", phase="Succeeded"), Cause.LOST),
         (ended(1), Cause.CRASHED),
         (ended(139), Cause.CRASHED),
+        (ended(137), Cause.LOST),
+        (ended(143), Cause.LOST),
         (ended(64), Cause.SPEC),
         (ended(65), Cause.DATA),
         (ended(69), Cause.STORAGE),

@@ -54,11 +54,11 @@ class StudyMachine(RuleBasedStateMachine):
     def workers_go_on_undisturbed(self, value: float) -> None:
         """A while in which nothing happens but trials, so that ends are reached too."""
         world = self.world
+        if not world.storage.connected or not world.attributes:
+            return
         for _ in range(12):
             world.start_pods()
             for pod in [pod for pod in world.alive() if "-w" in pod.name]:
-                if not world.storage.connected or not world.attributes:
-                    return
                 running = world.running_of(pod)
                 if running is not None:
                     world.end(running, TrialState.COMPLETE, value=value)

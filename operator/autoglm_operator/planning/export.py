@@ -40,17 +40,19 @@ def plan_export(seen: Observation, *, now: datetime, settings: Settings) -> Expo
     if last.state is JobState.ACTIVE:
         return ExportPlan()
     ended = last.finished or last.created
+    # Not their count: one that was deleted by hand would give its successor the name of another that is there.
+    following = max(job.number for job in jobs) + 1
     due = ended + backoff(len(jobs), settings)
     if last.state is JobState.COMPLETE:
         # Its result was written before it ended; the next look at the database shows it.
-        return ExportPlan(requeue_seconds=1.0) if now < due else ExportPlan(create=len(jobs))
+        return ExportPlan(requeue_seconds=1.0) if now < due else ExportPlan(create=following)
     cause, message = _cause(seen, last)
     paid = [job for job in jobs if job.state is JobState.FAILED and not _cause(seen, job)[0].free]
     if cause.ends_study or len(paid) >= MAX_FAILED_EXPORTS:
         return ExportPlan(failed=message)
     if now < due:
         return ExportPlan(requeue_seconds=(due - now).total_seconds())
-    return ExportPlan(create=len(jobs))
+    return ExportPlan(create=following)
 
 
 def _cause(seen: Observation, job: Job) -> tuple[Cause, str]:

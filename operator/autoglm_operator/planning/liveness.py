@@ -21,6 +21,10 @@ _BY_EXIT_CODE = {
     ExitCode.STORAGE: Cause.STORAGE,
     ExitCode.RELEASED: Cause.RELEASED,
 }
+# 128 + SIGKILL and SIGTERM: somebody outside ended the process, be it the node, an operator's hand or a kernel that was
+# out of memory beyond the pod's own limit. A trial cannot do that to itself; one that always meets it runs out of its
+# free attempts.
+_KILLED = (137, 143)
 _BY_POD_REASON = {
     "Evicted": Cause.EVICTED,
     "NodeShutdown": Cause.EVICTED,
@@ -102,8 +106,10 @@ def cause_of(pod: Pod) -> tuple[Cause, str]:
     words = last_words(ended.message)
     if words is not None:
         return words.cause, words.message
-    cause = _BY_EXIT_CODE.get(ExitCode(ended.exit_code)) if ended.exit_code in list(ExitCode) else None
     tail = f": {ended.message.strip()[-400:]}" if ended.message.strip() else ""
+    if ended.exit_code in _KILLED:
+        return Cause.LOST, f"pod {pod.name} was killed from outside (exit code {ended.exit_code}){tail}"
+    cause = _BY_EXIT_CODE.get(ExitCode(ended.exit_code)) if ended.exit_code in list(ExitCode) else None
     return cause or Cause.CRASHED, f"pod {pod.name} ended with exit code {ended.exit_code}{tail}"
 
 
