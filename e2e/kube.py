@@ -22,7 +22,13 @@ Result = TypeVar("Result")
 POLL_SECONDS = 0.1
 MANAGER = "e2e"
 # Kinds that several groups or versions serve.
-_VERSIONS = {"Event": "v1", "Ingress": "networking.k8s.io/v1", "HorizontalPodAutoscaler": "autoscaling/v1"}
+_RBAC = "rbac.authorization.k8s.io/v1"
+_VERSIONS = {
+    "Event": "v1",
+    "Ingress": "networking.k8s.io/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v1",
+    **dict.fromkeys(("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"), _RBAC),
+}
 
 
 def wait_for(

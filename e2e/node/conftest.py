@@ -48,4 +48,5 @@ def release(machine: Machine) -> Iterator[Release]:
     installed = Release(machine)
     installed.install()
     yield installed
-    print(installed.operator_log()[-20_000:])
+    if installed.is_installed():
+        print(installed.operator_log()[-20_000:])

@@ -60,6 +60,10 @@ class Release:
         with self._helm() as helm:
             helm.uninstall(NAME, timeout=240, wait="legacy")
 
+    def is_installed(self) -> bool:
+        """Whether it was not uninstalled yet."""
+        return self.machine.kube.get("Deployment", NAME, NAMESPACE) is not None
+
     def wait_until_ready(self) -> None:
         """Waits for the operator's and the database's pod."""
 

@@ -133,6 +133,26 @@ def test_data_and_model_claims_are_read_only_unless_artifacts_go_there() -> None
     assert mounts["/mnt/autoglm/shared"] is False
 
 
+def test_a_claim_is_one_volume_however_many_name_it() -> None:
+    """With a second volume of the same claim, kubelets before 1.30 leave the pod in ContainerCreating for ever."""
+    rows = {"name": "rows", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    options = {"volumes": [rows], "volumeMounts": [{"name": "rows", "mountPath": "/rows"}]}
+    read = worker(make_spec(**{**FULL, "trainer": {"pod": options}}))["spec"]["template"]["spec"]
+    assert [each for each in read["volumes"] if "persistentVolumeClaim" in each] == [rows]
+    mounts = {each["mountPath"]: each for each in read["containers"][0]["volumeMounts"]}
+    assert mounts["/mnt/autoglm/models"] == {"name": "rows", "mountPath": "/mnt/autoglm/models", "readOnly": True}
+    assert mounts["/rows"]["name"] == "rows"
+
+    written = worker(make_spec(**{**FULL, "artifacts": {"uri": "pvc://models/out"}, "trainer": {"pod": options}}))
+    spec = written["spec"]["template"]["spec"]
+    assert [each for each in spec["volumes"] if "persistentVolumeClaim" in each] == [
+        {"name": "rows", "persistentVolumeClaim": {"claimName": "models"}}
+    ]
+    mounts = {each["mountPath"]: each for each in spec["containers"][0]["volumeMounts"]}
+    assert "readOnly" not in mounts["/mnt/autoglm/models"]
+    assert mounts["/rows"]["readOnly"] is True
+
+
 def test_gpus_of_all_vendors_are_counted() -> None:
     spec = make_spec(trainer={"resources": {"limits": {"amd.com/gpu": "2", "cpu": "8"}}})
     assert gpus(spec.trainer.resources) == 2

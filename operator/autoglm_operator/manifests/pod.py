@@ -146,14 +146,29 @@ def _mounts_and_volumes(places: Sequence[Place], options: PodOptions) -> tuple[l
             name = f"secret-{place.name}"
             mounts.append({"name": name, "mountPath": f"{DEFAULT_SECRETS_ROOT}/{place.name}", "readOnly": True})
             volumes.append({"name": name, "secret": {"secretName": place.secret}})
+    claim_mounts, claim_volumes = _of_claims_and_options(places, options)
+    return [*mounts, *claim_mounts], [*volumes, *claim_volumes]
+
+
+def _of_claims_and_options(places: Sequence[Place], options: PodOptions) -> tuple[list[Object], list[Object]]:
+    """The claims that URIs name, and what the user adds; one volume a claim: with two, older kubelets wait for ever."""
+    asked: list[Object] = [mount.to_json_dict() for mount in options.volume_mounts]
+    given: list[Object] = [volume.to_json_dict() for volume in options.volumes]
+    by_claim = {each["persistentVolumeClaim"]["claimName"]: each for each in given if each.get("persistentVolumeClaim")}
+    mounts: list[Object] = []
+    volumes: list[Object] = []
     for index, (claim, writable) in enumerate(sorted(claims(places).items())):
-        name = f"claim-{index}"
-        mount: Object = {"name": name, "mountPath": f"{DEFAULT_CLAIMS_ROOT}/{claim}"}
+        volume = by_claim.get(claim)
+        if volume is None:
+            volume = {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
+            volumes.append(volume)
+        elif writable and volume["persistentVolumeClaim"].pop("readOnly", False):
+            for mount in asked:  # only the user's own mounts stay read-only
+                if mount["name"] == volume["name"]:
+                    mount["readOnly"] = True
+        mount = {"name": volume["name"], "mountPath": f"{DEFAULT_CLAIMS_ROOT}/{claim}"}
         mounts.append(mount if writable else {**mount, "readOnly": True})
-        volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim}})
-    mounts += [mount.to_json_dict() for mount in options.volume_mounts]
-    volumes += [volume.to_json_dict() for volume in options.volumes]
-    return mounts, volumes
+    return [*mounts, *asked], [*volumes, *given]
 
 
 def claims(places: Iterable[Place]) -> dict[str, bool]:
