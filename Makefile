@@ -55,7 +55,11 @@ fmt: init ## format and repair what can be repaired
 
 .PHONY: unit
 unit: init system ## tier 1: no cluster
-	$(PYTEST) tests
+	$(PYTEST) tests --numprocesses logical --dist loadfile
+
+.PHONY: fuzz
+fuzz: init ## the property tests with new and many more examples
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) tests -m hypothesis
 
 .PHONY: check
 check: lint type unit ## the gate: lint, types, tier 1
@@ -70,6 +74,10 @@ test: check e2e ## the gate and tier 2
 
 .PHONY: e2e-node
 e2e-node: init system ## tier 2 on a real node: kubelet, containerd and our own images (root)
+	bash e2e/node/able.sh
+	bash e2e/node/packages.sh
+	bash e2e/cluster/build.sh node
+	$(BIN)/python -m e2e.node
 	$(PYTEST) e2e/node
 
 .PHONY: kind-e2e
