@@ -134,7 +134,7 @@ def test_data_and_model_claims_are_read_only_unless_artifacts_go_there() -> None
 
 
 def test_a_claim_is_one_volume_however_many_name_it() -> None:
-    """With a second volume of the same claim, kubelets before 1.30 leave the pod in ContainerCreating for ever."""
+    """With a second volume of the same claim, many kubelets leave the pod in ContainerCreating for ever."""
     rows = {"name": "rows", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
     options = {"volumes": [rows], "volumeMounts": [{"name": "rows", "mountPath": "/rows"}]}
     read = worker(make_spec(**{**FULL, "trainer": {"pod": options}}))["spec"]["template"]["spec"]

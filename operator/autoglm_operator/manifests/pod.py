@@ -151,7 +151,7 @@ def _mounts_and_volumes(places: Sequence[Place], options: PodOptions) -> tuple[l
 
 
 def _of_claims_and_options(places: Sequence[Place], options: PodOptions) -> tuple[list[Object], list[Object]]:
-    """The claims that URIs name, and what the user adds; one volume a claim: with two, older kubelets wait for ever."""
+    """The claims that URIs name, and what the user adds; one volume a claim: with two, many kubelets wait for ever."""
     asked: list[Object] = [mount.to_json_dict() for mount in options.volume_mounts]
     given: list[Object] = [volume.to_json_dict() for volume in options.volumes]
     by_claim = {each["persistentVolumeClaim"]["claimName"]: each for each in given if each.get("persistentVolumeClaim")}
