@@ -26,6 +26,8 @@ from tests.serving.tiny_model import write_model
 
 from autoglm_api.names import ANNOTATION_REJECTED, FINALIZER, endpoint_object_name
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def store(cluster: Cluster) -> Iterator[Store]:
@@ -123,6 +125,9 @@ def test_a_pinned_model_serves_scales_and_is_removed_with_its_endpoint(
 
     kube.patch("AutoGLMEndpoint", "sentiment", namespace, {"spec": {"replicas": 2}})
     wait_for(lambda: endpoint_status(kube, namespace).get("readyReplicas") == 2, 60)
+
+    kube.delete("Service", "sentiment", namespace)
+    wait_for(lambda: kube.get("Service", "sentiment", namespace), 60)
 
     body = kube.get("AutoGLMEndpoint", "sentiment", namespace)
     assert body is not None

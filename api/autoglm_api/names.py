@@ -42,6 +42,7 @@ class Component:
     EXPORT = "export"
     CLEANUP = "cleanup"
     COPY = "copy"
+    COLLECT = "collect"
     SERVER = "server"
 
 

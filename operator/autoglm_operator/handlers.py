@@ -11,12 +11,14 @@ from typing_extensions import override
 from autoglm_api.names import LABEL_ENDPOINT_UID, LABEL_MANAGED_BY, LABEL_STUDY_UID, MANAGED_BY
 
 from .children import Children
-from .kube import DEPLOYMENTS, ENDPOINTS, JOBS, PODS, STUDIES, Object, Resource
+from .hearing import Hearing
+from .kube import DEPLOYMENTS, ENDPOINTS, JOBS, PODS, SERVICES, STUDIES, Object, Resource
 from .observation import Job, Pod
 from .parse import parse_job, parse_pod
 from .queue import Key, WorkQueue
 
 OURS = {LABEL_MANAGED_BY: MANAGED_BY}
+CHILDREN = (JOBS, PODS, DEPLOYMENTS, SERVICES)
 # Kopf takes a finalizer with this name away wherever it finds one, so it must not be our own.
 UNUSED_FINALIZER = "kopf.autoglm.io/unused"
 # Ten Jobs with their pods make forty events within a moment; the study is looked at once for all of them.
@@ -61,15 +63,17 @@ class Owners:
         return [key for key in self._keys.values() if (key.kind, key.namespace) == (ENDPOINTS.plural, namespace)]
 
 
-def build_registry(queue: WorkQueue, children: Children) -> kopf.OperatorRegistry:
-    """The handlers, around the queue that they fill and the children that they show."""
+def build_registry(queue: WorkQueue, children: Children, hearing: Hearing) -> kopf.OperatorRegistry:
+    """The handlers, around the queue that they fill, the children that they show, and what they have heard of."""
     registry, owners = kopf.OperatorRegistry(), Owners()
     _index_children(registry, children)
 
     async def on_owner(*, resource: kopf.Resource, body: kopf.Body, event: Any, **_: Any) -> None:
         namespace, name, uid = body.meta["namespace"], body.meta["name"], body.meta["uid"]
         key = Key(resource.plural, namespace, name)
-        owners.see(uid, key, gone=event["type"] == "DELETED")
+        gone = event["type"] == "DELETED"
+        owners.see(uid, key, gone=gone)
+        hearing.hear(uid, body.meta["resourceVersion"], gone=gone)
         queue.mark(key)
         if resource.plural == STUDIES.plural:
             for endpoint in owners.endpoints_in(namespace):
@@ -82,7 +86,7 @@ def build_registry(queue: WorkQueue, children: Children) -> kopf.OperatorRegistr
 
     for kind in (STUDIES, ENDPOINTS):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_owner)
-    for kind in (JOBS, PODS, DEPLOYMENTS):
+    for kind in CHILDREN:
         kopf.on.event(kind.group, kind.version, kind.plural, labels=OURS, registry=registry)(on_child)
     return registry
 
@@ -115,7 +119,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.persistence.finalizer = UNUSED_FINALIZER
     settings.persistence.diffbase_storage = NoHistory()
     settings.process.ultimate_exiting_timeout = 10.0
-    for kind in (JOBS, PODS, DEPLOYMENTS):
+    for kind in CHILDREN:
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
     return settings
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import kopf
@@ -18,6 +19,7 @@ from .children import Children
 from .databases import Databases
 from .endpoint.reconcile import reconcile as reconcile_endpoint
 from .handlers import build_registry, build_settings
+from .hearing import Hearing, listen
 from .kube import ENDPOINTS, STUDIES, Kube, KubeError, connection
 from .observe import Sight
 from .queue import Key, WorkQueue
@@ -82,21 +84,23 @@ async def run(settings: Settings) -> int:
             },
             reconcilers=settings.reconcilers,
         )
+        hearing = Hearing()
         metrics.QUEUE_DEPTH.set_function(lambda: queue.depth)
-        runner = await serve(settings.http_host, settings.http_port, partial(_health, queue))
+        runner = await serve(settings.http_host, settings.http_port, partial(_health, queue, hearing))
         try:
-            return await _watch(sight, queue, stop)
+            return await _watch(sight, queue, hearing, stop)
         finally:
             await runner.cleanup()
             databases.close()
 
 
-async def _watch(sight: Sight, queue: WorkQueue, stop: asyncio.Event) -> int:
+async def _watch(sight: Sight, queue: WorkQueue, hearing: Hearing, stop: asyncio.Event) -> int:
     await _wait_for_crds(sight.kube, stop)
     if stop.is_set():
         return 0
-    watcher = asyncio.create_task(_run_kopf(queue, sight, stop))
-    helpers = [asyncio.create_task(queue.run()), asyncio.create_task(_rest(sight.databases))]
+    watcher = asyncio.create_task(_run_kopf(queue, sight, hearing, stop))
+    beside = (queue.run(), _rest(sight.databases), listen(sight.kube, hearing, sight.settings.namespaces))
+    helpers = [asyncio.create_task(work) for work in beside]
     log.info("watching %s", ", ".join(sight.settings.namespaces) or "all namespaces")
     done, _ = await asyncio.wait([watcher, *helpers], return_when=asyncio.FIRST_COMPLETED)
     for task in helpers:
@@ -110,8 +114,8 @@ async def _watch(sight: Sight, queue: WorkQueue, stop: asyncio.Event) -> int:
     return 0
 
 
-async def _run_kopf(queue: WorkQueue, sight: Sight, stop: asyncio.Event) -> None:
-    registry = build_registry(queue, sight.children)
+async def _run_kopf(queue: WorkQueue, sight: Sight, hearing: Hearing, stop: asyncio.Event) -> None:
+    registry = build_registry(queue, sight.children, hearing)
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -154,9 +158,11 @@ async def _rest(databases: Databases) -> None:
         await databases.rest()
 
 
-def _health(queue: WorkQueue) -> str | None:
+def _health(queue: WorkQueue, hearing: Hearing) -> str | None:
     seconds = queue.longest_run_seconds()
-    return f"a reconcile has been running for {seconds:.0f} s" if seconds > STUCK_SECONDS else None
+    if seconds > STUCK_SECONDS:
+        return f"a reconcile has been running for {seconds:.0f} s"
+    return hearing.problem(monotonic())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -28,7 +28,7 @@ class Job:
 
     Attributes:
         slot: worker slot; None for export and cleanup.
-        number: the last part of a worker's name, counted up at each replacement.
+        number: the last part of its name, counted up at each replacement; 0 where the name has none.
         held: its `spec.suspend` is set: a queueing system has not admitted it.
         deleted: when its deletion was asked for.
     """
@@ -43,6 +43,11 @@ class Job:
     held: bool = False
     deleted: datetime | None = None
     finished: datetime | None = None
+
+
+def next_number(jobs: Iterable[Job]) -> int:
+    """The number of the next Job of its kind: not their count, for one deleted by hand would make two names alike."""
+    return max((job.number for job in jobs), default=-1) + 1
 
 
 @dataclass(frozen=True)

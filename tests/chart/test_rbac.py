@@ -17,7 +17,7 @@ ALLOWED = {
     ("", "secrets"): {"get", "create"},
     ("", "persistentvolumeclaims"): {"get", "create"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("", "services"): {"get", "create", "patch"},
+    ("", "services"): {"get", "list", "watch", "create", "patch"},
     ("", "events"): {"create"},
     ("", "namespaces"): {"get"},
 }

@@ -319,3 +319,34 @@ class Simulation:
         """The reason of a condition that is True; None when it is not."""
         found = [said for said in self.study.status.conditions if said.type == type_ and said.status == "True"]
         return found[0].reason if found else None
+
+
+def running(**spec: object) -> Simulation:
+    """A study whose workers run."""
+    world = Simulation(make_study(spec=make_spec(**spec)))
+    world.settle()
+    world.start_pods()
+    world.settle()
+    return world
+
+
+def workers(world: Simulation) -> list[Pod]:
+    return [pod for pod in world.alive() if "-w" in pod.name]
+
+
+def work(world: Simulation, *values: float | None) -> None:
+    """The first worker finishes one trial a value; None fails it."""
+    for value in values:
+        [pod, *_] = workers(world)
+        number = world.claim_trial(pod)
+        assert number is not None
+        if value is None:
+            world.end(number, TrialState.FAIL, cause=Cause.TIMEOUT)
+        else:
+            world.end(number, TrialState.COMPLETE, value=value)
+
+
+def leave(world: Simulation) -> None:
+    """All workers exit: nothing is left."""
+    for pod in workers(world):
+        world.exit(pod, 0)

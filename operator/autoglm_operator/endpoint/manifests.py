@@ -142,6 +142,15 @@ def copy_job(
     return _job(endpoint, spec, name, _labels(endpoint, Component.COPY, digest), container, places, settings)
 
 
+def collect_job(endpoint: Endpoint, spec: EndpointSpec, record: Record, settings: Settings) -> Object:
+    """The Job that removes the endpoint's copy of one model."""
+    digest = record.model.digest
+    container = _artifacts_container("delete", {environment.TARGET_URI: record.model.uri}, settings)
+    places = (Place("artifacts", (record.model.uri,), _secret(record, endpoint, spec, settings), writable=True),)
+    name = endpoint_object_name(endpoint.name, digest, Component.COLLECT)
+    return _job(endpoint, spec, name, _labels(endpoint, Component.COLLECT, digest), container, places, settings)
+
+
 def cleanup_job(endpoint: Endpoint, spec: EndpointSpec, settings: Settings) -> Object:
     """The Job that removes all of the endpoint's models."""
     prefix = artifacts_prefix(endpoint, spec, settings)

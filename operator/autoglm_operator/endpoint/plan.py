@@ -30,13 +30,14 @@ from autoglm_operator.settings import Settings
 
 from .manifests import (
     artifacts_prefix,
+    collect_job,
     copy_job,
     server_deployment,
     server_service,
     short_digest,
 )
-from .observation import Endpoint, Observation
-from .roles import Findings, Promotion, Serving, Stage, copy_of, find
+from .observation import Endpoint, JobState, Observation
+from .roles import Findings, Promotion, Serving, Stage, collection_of, copy_of, find
 
 REJECTED_KEPT = 10
 # Servers that lost the traffic stay this long: the cluster's proxies learn of the new ones at their own pace.
@@ -88,7 +89,8 @@ def plan(seen: Observation, *, settings: Settings, now: datetime) -> Plan:
         *_traffic(seen, found),
         *_servers(seen, spec, found, settings, now),
         *_copies(seen, spec, found, settings),
-        *_leftovers(seen, found, now),
+        *_unneeded_servers(seen, spec, found, settings),
+        *_unneeded_jobs(seen, found, now),
         *(_event(endpoint, *event) for event in events),
     ]
     return Plan(tuple(actions), found, outcome, _requeue(found, settings, now))
@@ -196,27 +198,44 @@ def _copies(seen: Observation, spec: EndpointSpec, found: Findings, settings: Se
     return [Create(JOBS, copy_job(seen.endpoint, spec, promotion.candidate, promotion.place.record, settings))]
 
 
-def _leftovers(seen: Observation, found: Findings, now: datetime) -> list[KubeAction]:
-    """Deployments and copy Jobs that nobody needs any more."""
-    endpoint, promotion = seen.endpoint, found.promotion
+def _unneeded_servers(seen: Observation, spec: EndpointSpec, found: Findings, settings: Settings) -> list[KubeAction]:
+    """Deployments that nobody needs any more go, and with them our copy of their model.
+
+    Its Job is created first, for the Deployment is all that knows the copy. A model that is wanted again meanwhile is
+    copied anew when the Job has ended.
+    """
+    endpoint, prefix = seen.endpoint, artifacts_prefix(seen.endpoint, spec, settings)
     kept = {place.digest for place in (found.champion, found.previous) if place is not None}
-    if promotion is not None:
-        kept.add(promotion.place.digest)
-    actions: list[KubeAction] = [
-        Delete(DEPLOYMENTS, endpoint.namespace, server.name, server.uid)
-        for server in seen.servers
-        if server.digest not in kept and not server.deleted
-    ]
+    actions: list[KubeAction] = []
+    for server in seen.servers:
+        collecting = collection_of(seen, server.digest) is not None
+        wanted = found.promotion is not None and found.promotion.place.digest == server.digest and not collecting
+        if server.deleted or server.digest in kept or wanted:
+            continue
+        if not collecting and server.record.model.uri.startswith(f"{prefix}/"):
+            actions.append(Create(JOBS, collect_job(endpoint, spec, server.record, settings)))
+        actions.append(Delete(DEPLOYMENTS, endpoint.namespace, server.name, server.uid))
+    return actions
+
+
+def _unneeded_jobs(seen: Observation, found: Findings, now: datetime) -> list[KubeAction]:
+    """Jobs whose work is done, or not wanted any more."""
+    endpoint, promotion = seen.endpoint, found.promotion
     wanted = None
     if promotion is not None and promotion.place.server is None:
         due = promotion.retry_at is not None and now >= promotion.retry_at
         job = copy_of(seen, promotion.place.digest)
         wanted = job.name if job is not None and not due else None
-    actions += [
-        Delete(JOBS, endpoint.namespace, job.name, job.uid)
-        for job in seen.jobs
-        if job.component == Component.COPY and job.name != wanted and not job.deleted
-    ]
+    actions: list[KubeAction] = []
+    for job in seen.jobs:
+        copied = job.component == Component.COPY and job.name != wanted
+        collected = job.component == Component.COLLECT and job.state is not JobState.ACTIVE
+        if job.deleted or not (copied or collected):
+            continue
+        if collected and job.state is JobState.FAILED:
+            message = f"the copy of model {job.digest[:8]} was left behind: {job.trouble or 'its Job failed'}"
+            actions.append(_event(endpoint, "Warning", "CopyLeft", message))
+        actions.append(Delete(JOBS, endpoint.namespace, job.name, job.uid))
     return actions
 
 

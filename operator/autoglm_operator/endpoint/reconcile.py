@@ -21,7 +21,7 @@ from .plan import Outcome, Plan, plan, set_finalizer
 from .status import endpoint_status
 
 REFUSED_RETRY_SECONDS = 30.0
-# Services are not watched; one that was deleted or turned by hand is back after this long at the latest.
+# Everything that belongs to an endpoint is watched; this is for the event that never came.
 LOOK_AGAIN_SECONDS = 300.0
 _REFUSALS = (Reason.GATE_REFUSED, Reason.NOT_COMPARABLE)
 

@@ -140,7 +140,7 @@ def _promotion(
     seen: Observation, spec: EndpointSpec, winner: Candidate, settings: Settings, now: datetime
 ) -> Promotion:
     server = seen.server(winner.model.digest)
-    if server is not None:
+    if server is not None and collection_of(seen, server.digest) is None:
         since = server.candidate or now
         place = Serving(server.record, since, server)
         if server.replicas == spec.replicas and server.ready >= spec.replicas and server.candidate is not None:
@@ -151,6 +151,8 @@ def _promotion(
     uri = f"{artifacts_prefix(seen.endpoint, spec, settings)}/{winner.model.digest.removeprefix('sha256:')}"
     facts = winner.model.model_copy(update={"uri": uri, "since": None})
     place = Serving(Record(model=facts, secret=artifacts_secret(spec, settings)), _since(seen, winner, now))
+    if collection_of(seen, winner.model.digest) is not None:
+        return Promotion(winner, place, Stage.COPYING, "an older copy of it is being removed first")
     job = copy_of(seen, winner.model.digest)
     if job is None:
         return Promotion(winner, place, Stage.NEW)
@@ -172,5 +174,14 @@ def _since(seen: Observation, winner: Candidate, now: datetime) -> datetime:
 
 def copy_of(seen: Observation, digest: str) -> EndpointJob | None:
     """The Job that copies this model, unless it is on its way out."""
-    name = endpoint_object_name(seen.endpoint.name, digest, Component.COPY)
+    return _job_of(seen, digest, Component.COPY)
+
+
+def collection_of(seen: Observation, digest: str) -> EndpointJob | None:
+    """The Job that removes our copy of this model, until it is told to go."""
+    return _job_of(seen, digest, Component.COLLECT)
+
+
+def _job_of(seen: Observation, digest: str, component: str) -> EndpointJob | None:
+    name = endpoint_object_name(seen.endpoint.name, digest, component)
     return next((job for job in seen.jobs if job.name == name and not job.deleted), None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoglm_api.names import FINALIZER, Component
-from autoglm_operator.observation import Job, JobState, Observation, Study
+from autoglm_operator.observation import Job, JobState, Observation, Study, next_number
 from autoglm_operator.settings import Settings
 
 from .slots import backoff
@@ -73,7 +73,7 @@ def _remove(seen: Observation, now: datetime, settings: Settings) -> CleanupPlan
     if last is None or (
         last.state is JobState.FAILED and now >= (last.finished or last.created) + backoff(1, settings)
     ):
-        return CleanupPlan(create=len(cleanup), requeue_seconds=LOOK_AGAIN_SECONDS)
+        return CleanupPlan(create=next_number(cleanup), requeue_seconds=LOOK_AGAIN_SECONDS)
     return CleanupPlan(requeue_seconds=LOOK_AGAIN_SECONDS)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from autoglm_api.exits import Cause
 from autoglm_api.names import Component
-from autoglm_operator.observation import Job, JobState, Observation
+from autoglm_operator.observation import Job, JobState, Observation, next_number
 from autoglm_operator.settings import Settings
 
 from .liveness import cause_of
@@ -40,8 +40,7 @@ def plan_export(seen: Observation, *, now: datetime, settings: Settings) -> Expo
     if last.state is JobState.ACTIVE:
         return ExportPlan()
     ended = last.finished or last.created
-    # Not their count: one that was deleted by hand would give its successor the name of another that is there.
-    following = max(job.number for job in jobs) + 1
+    following = next_number(jobs)
     due = ended + backoff(len(jobs), settings)
     if last.state is JobState.COMPLETE:
         # Its result was written before it ended; the next look at the database shows it.

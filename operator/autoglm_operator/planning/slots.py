@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from autoglm_api.names import Component
-from autoglm_operator.observation import Job, JobState, Observation, Rejection
+from autoglm_operator.observation import Job, JobState, Observation, Rejection, next_number
 from autoglm_operator.settings import Settings
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -53,7 +53,7 @@ def plan_slots(seen: Observation, *, wanted: int, allowed: int, now: datetime, s
     occupied = {job.slot for job in taken}
     missing = min(wanted, allowed) - len(taken) - len(resting.keys() - occupied)
     free = [slot for slot in range(allowed) if slot not in occupied and slot not in resting]
-    create = tuple(Replacement(slot, _next_number(slots[slot])) for slot in free[: max(0, missing)])
+    create = tuple(Replacement(slot, next_number(slots[slot])) for slot in free[: max(0, missing)])
     waits = [(due - now).total_seconds() for slot, due in resting.items() if slot not in occupied]
     return SlotPlan(create=create, requeue_seconds=min(waits) if waits and wanted > len(taken) else None)
 
@@ -123,10 +123,6 @@ def backoff(times: int, settings: Settings) -> timedelta:
 def refused_until(rejection: Rejection, settings: Settings) -> datetime:
     """When a Job that the API server refused may be tried again."""
     return rejection.at + backoff(rejection.times, settings)
-
-
-def _next_number(jobs: Sequence[Job]) -> int:
-    return jobs[0].number + 1 if jobs else 0
 
 
 def expired(seen: Observation, *, ended: datetime | None, ttl_seconds: int, now: datetime) -> tuple[Job, ...]:
