@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from optuna.trial import TrialState
@@ -13,6 +13,8 @@ from autoglm_api.exits import Cause
 from autoglm_operator.book import TrialBook
 from autoglm_operator.plan import is_over, plan
 from autoglm_store import ledger
+
+FUZZ_SECONDS = 3600  # for `make fuzz`; the gate's examples take a few seconds
 
 
 class StudyMachine(RuleBasedStateMachine):
@@ -163,7 +165,5 @@ class StudyMachine(RuleBasedStateMachine):
 
 
 TestStudies = StudyMachine.TestCase
-TestStudies.settings = settings(
-    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-TestStudies.pytestmark = [pytest.mark.timeout(120)]
+TestStudies.settings = settings(max_examples=settings.default.max_examples * 3 // 10, stateful_step_count=30)
+TestStudies.pytestmark = [pytest.mark.timeout(FUZZ_SECONDS)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.processes import RunningServer
 
@@ -227,7 +227,6 @@ _bodies = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=_bodies)
 def test_no_body_whatever_makes_a_server_error(client: httpx.Client, body: bytes) -> None:
     response = client.post("/v1/predict", content=body, headers=JSON)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import timedelta
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.operator.endpoint.world import MemoryKube, World, digest_of, short
@@ -209,6 +209,6 @@ class EndpointMachine(RuleBasedStateMachine):
 
 
 EndpointMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=settings.default.max_examples * 4 // 10, stateful_step_count=30
 )
 TestEndpoint = EndpointMachine.TestCase
