@@ -176,3 +176,11 @@ def test_workers_that_never_train_are_started_less_and_less_often(
     )
     assert made[3] - made[2] >= timedelta(seconds=4)  # after 1 and 2
     installation.check_operator()
+
+
+def test_a_secret_that_does_not_exist_is_named(installation: Installation, kube: Kube, namespace: str) -> None:
+    data = {"train": {"source": "s3://vault/train.csv"}, "secretRef": {"name": "nobody-made-it"}}
+    kube.create(study("locked", data=data), namespace)
+    said = wait_for_reason(kube, namespace, "locked", "Stalled", "SecretNotFound")
+    assert "Secret nobody-made-it does not exist" in said["message"]
+    installation.check_operator()

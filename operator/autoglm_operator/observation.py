@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from autoglm_api.attempts import Export, Fatal, Limits, Owner
@@ -12,6 +12,9 @@ from autoglm_api.conditions import Reason
 from autoglm_api.run import Run
 from autoglm_api.status import BestTrial, StudyStatus, TrialCounts
 from autoglm_api.study import StudySpec
+
+# Images that are there, volumes and network take seconds.
+MOUNTING_GRACE = timedelta(seconds=20)
 
 
 class JobState(StrEnum):
@@ -70,6 +73,7 @@ class Pod:
         disruption: reason of a true `DisruptionTarget` condition.
         waiting: reason and message of a container that cannot start.
         unschedulable: the scheduler's sentence.
+        secrets: names of the Secrets that it mounts.
     """
 
     name: str
@@ -84,6 +88,13 @@ class Pod:
     waiting: tuple[str, str] | None = None
     unschedulable: str | None = None
     termination: Termination | None = None
+    secrets: tuple[str, ...] = ()
+
+    def is_held_up(self, now: datetime) -> bool:
+        """Whether it has a node, and should have started by now; what its containers wait for, only Events tell."""
+        starting = self.waiting is None or self.waiting[0] in ("", "ContainerCreating", "PodInitializing")
+        placed = self.phase == "Pending" and self.unschedulable is None and self.deleted is None
+        return placed and starting and now - self.created >= MOUNTING_GRACE
 
 
 @dataclass(frozen=True)
@@ -198,6 +209,7 @@ class Observation:
         owners: pods that own RUNNING attempts, by owner identity, read directly from the API server where the
             cache does not show them alive; None = there is no such pod.
         has_claim: the namespace has the artifact claim; None = not asked, because it is not needed.
+        lost_secret: the Secret that keeps a pod from starting, because it does not exist.
         doomed: why cleaning up cannot work (namespace terminating, Secret gone); None = it can.
         status_written: when we last wrote the status.
     """
@@ -209,6 +221,7 @@ class Observation:
     pods: tuple[Pod, ...] = ()
     owners: Mapping[str, Pod | None] = field(default_factory=dict)
     has_claim: bool | None = None
+    lost_secret: str | None = None
     doomed: str | None = None
     rejection: Rejection | None = None
     status_written: datetime | None = None

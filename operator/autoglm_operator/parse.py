@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,7 +86,14 @@ def parse_pod(body: Object) -> Pod:
         waiting=_waiting(containers[0]),
         unschedulable=_unschedulable(conditions.get("PodScheduled", {})),
         termination=_termination(containers[0]),
+        secrets=tuple(_secrets((body.get("spec") or {}).get("volumes") or ())),
     )
+
+
+def _secrets(volumes: Iterable[Object]) -> Iterator[str]:
+    for volume in volumes:
+        if "secret" in volume and not volume["secret"].get("optional"):
+            yield volume["secret"]["secretName"]
 
 
 def _waiting(container: Object) -> tuple[str, str] | None:

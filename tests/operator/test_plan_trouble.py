@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from optuna.trial import TrialState
 from tests.operator.simulation import (
     CONNECTED,
     DOWN,
+    START,
     Simulation,
     leave,
     make_study,
@@ -20,7 +22,8 @@ from tests.operator.simulation import (
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
 from autoglm_operator import actions as act
-from autoglm_operator.observation import Storage
+from autoglm_operator.observation import Pod, Storage
+from autoglm_operator.planning.trouble import trouble_of
 
 
 def test_a_slot_that_fails_again_and_again_waits_longer_each_time_and_says_so() -> None:
@@ -151,3 +154,29 @@ def test_an_export_deleted_by_hand_gives_no_successor_its_sisters_name() -> None
     world.settle()
     [third] = world.active("export")
     assert third.name not in names
+
+
+def test_a_secret_that_pods_wait_for_is_named() -> None:
+    world = Simulation()
+    world.settle()
+    seen = replace(world.observe(), lost_secret="s3-credentials")
+    trouble = trouble_of(seen, now=world.now, settings=world.settings)
+    assert trouble is not None
+    assert trouble.reason is Reason.SECRET_NOT_FOUND
+    assert "Secret s3-credentials does not exist" in trouble.message
+
+
+@pytest.mark.parametrize(
+    ("waiting", "seconds", "expected"),
+    [
+        (("ContainerCreating", ""), 21, True),
+        (("ContainerCreating", ""), 19, False),
+        (("ImagePullBackOff", "no such image"), 60, False),
+        (None, 60, True),
+    ],
+)
+def test_only_a_pod_that_should_have_started_is_looked_at_more_closely(
+    waiting: tuple[str, str] | None, seconds: int, expected: bool
+) -> None:
+    pod = Pod("w0", "pod-1", "Pending", START, waiting=waiting)
+    assert pod.is_held_up(START + timedelta(seconds=seconds)) is expected

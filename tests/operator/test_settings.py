@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from autoglm_api import environment
 from autoglm_operator.settings import PREFIX, Settings, SettingsError
 
-PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference/settings.md"
+CONTRACT = DOCS / "design/0004-pod-contract.md"
 
 
 def documented() -> dict[str, str]:
@@ -24,6 +27,12 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 def test_documented_defaults_are_the_defaults() -> None:
     given = {PREFIX + name.upper(): default for name, default in documented().items() if default}
     assert Settings.read(given) == Settings()
+
+
+def test_every_variable_of_a_pod_is_in_the_contract() -> None:
+    told = {value for value in vars(environment).values() if isinstance(value, str) and value.startswith("AUTOGLM_")}
+    rows = [line for line in CONTRACT.read_text().splitlines() if line.startswith("| `AUTOGLM_")]
+    assert {name for row in rows for name in re.findall(r"`(AUTOGLM_\w+)`", row.split("|")[1])} == told
 
 
 def test_lists_are_split_and_empty_means_none() -> None:

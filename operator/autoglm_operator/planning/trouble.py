@@ -49,7 +49,8 @@ def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Troub
         return Trouble(Reason.POD_REJECTED, f"the API server refuses a {seen.rejection.message}")
     held = [job for job in active if job.held]
     return (
-        _cannot_start(pods)
+        _lost_secret(seen)
+        or _cannot_start(pods)
         or _unschedulable(pods, now, settings)
         or _queued(held, active)
         or _failing(seen)
@@ -58,11 +59,19 @@ def trouble_of(seen: Observation, *, now: datetime, settings: Settings) -> Troub
     )
 
 
+def _lost_secret(seen: Observation) -> Trouble | None:
+    if seen.lost_secret is None:
+        return None
+    return Trouble(Reason.SECRET_NOT_FOUND, f"Secret {seen.lost_secret} does not exist, and pods wait for it to start")
+
+
 def _cannot_start(pods: list[Pod]) -> Trouble | None:
     for pod in pods:
         if pod.waiting is not None and pod.waiting[0] in _CANNOT_START:
             reason, message = pod.waiting
-            return Trouble(Reason.IMAGE_PULL, f"pod {pod.name} cannot start: {reason}: {message or 'no further word'}")
+            # Also a key that a Secret lacks ends here, with a message that names both.
+            kind = Reason.SECRET_NOT_FOUND if "secret" in message.lower() else Reason.IMAGE_PULL
+            return Trouble(kind, f"pod {pod.name} cannot start: {reason}: {message or 'no further word'}")
     return None
 
 
@@ -86,13 +95,13 @@ def _podless(seen: Observation, active: list[Job], now: datetime) -> Trouble | N
 
 
 def _not_starting(pods: list[Pod], now: datetime) -> Trouble | None:
-    """What only Events tell: a Secret or claim that cannot be mounted, a node that does not answer."""
+    """What only Events tell: a claim that cannot be mounted, a node that does not answer."""
     for pod in pods:
         if pod.phase == "Pending" and now - pod.created >= STARTING_GRACE:
             reason, message = pod.waiting or ("", "")
             why = ": ".join(word for word in (reason, message) if word) or "no further word"
             seconds = int((now - pod.created).total_seconds()) // 60 * 60
-            hint = f"see the Events of `kubectl describe pod {pod.name}`; a Secret or claim may be missing"
+            hint = f"see the Events of `kubectl describe pod {pod.name}`; a claim may not be mountable"
             return Trouble(Reason.UNSCHEDULABLE, f"pod {pod.name} has not started in {seconds} s ({why}): {hint}")
     return None
 
