@@ -28,6 +28,8 @@ def build_archives() -> list[Path]:
     if not extra["postgres"].exists():
         options = [f"--build-arg=BASE={_base()}", "--isolation=chroot", "--network=host", "--pull-never", "--quiet"]
         _buildah("bud", *options, "--tag=autoglm-postgres:test", f"--file={POSTGRES}", str(ENTRYPOINT.parent))
+        for older in folder.glob("postgres-*.tar"):
+            older.unlink()
         _save("localhost/autoglm-postgres:test", extra["postgres"], "postgres:test")
     if not extra["sandbox"].exists():
         container = _buildah("from", "--pull-never", _base())
