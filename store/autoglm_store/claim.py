@@ -74,7 +74,7 @@ def nothing_left(study: optuna.Study, run: Run, limits: Limits, fatal: Fatal | N
     reason = end_reason(trials, run, limits, datetime.now(UTC), fatal)
     if limits.stop or reason is not None:
         return Nothing(reason)
-    if sum(map(is_counted, trials)) < limits.max:
+    if len(trials) < limits.max or sum(map(is_counted, trials)) < limits.max:
         return None
     waiting = any(trial.last.state == TrialState.WAITING for trial in logical_trials(trials, limits))
     return None if waiting else Nothing()
@@ -85,7 +85,9 @@ def may_train(attempt: FrozenTrial, trials: Sequence[FrozenTrial], limits: Limit
 
     The origin of a retry is looked at too: it may have been killed after it signed and before it was voided.
     """
-    if rank(origin_of(attempt), trials) >= limits.max:
+    origin = origin_of(attempt)
+    # A number below `max` has fewer than `max` originals before it; nobody needs to count them.
+    if origin >= limits.max and rank(origin, trials) >= limits.max:
         return False
     predecessor = retry_of(attempt)
     if predecessor is None:

@@ -217,6 +217,9 @@ def end_reason(
         return Reason.GOAL_REACHED
     if is_past(limits.deadline, now):
         return Reason.DEADLINE
+    size = space_size(run.parameters)
+    if len(trials) < min(limits.max, size) and _ended_badly(trials) <= limits.max_failed:
+        return None  # there cannot be more logical trials than attempts, so they need not be sorted out
     tally = counts(trials, limits)
     if tally.failed > limits.max_failed:
         return Reason.TOO_MANY_FAILED
@@ -224,10 +227,14 @@ def end_reason(
         return None
     if tally.finished >= limits.max:
         return Reason.MAX_TRIALS
-    size = space_size(run.parameters)
     if tally.finished >= size and len(tried_points(trials, run)) >= size:
         return Reason.SPACE_EXHAUSTED
     return None
+
+
+def _ended_badly(trials: Sequence[FrozenTrial]) -> int:
+    """Attempts that failed, for whatever reason."""
+    return [trial.state for trial in trials].count(TrialState.FAIL)
 
 
 def is_past(deadline: datetime | None, now: datetime) -> bool:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from optuna.trial import TrialState
 from tests.postgres import PostgresServer
+from tests.waiting import wait_until
 
 from autoglm_api.attempts import Limits, TrialAttribute
 from autoglm_api.conditions import Reason
@@ -31,13 +32,6 @@ from .studies import ME, make_run, make_study, reload, train_all
 
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(["tests.store.killing"])
-
-
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.05)
 
 
 def one(granted: Claim | Nothing) -> Claim:
@@ -78,7 +72,7 @@ def test_sixteen_workers_killed_at_every_step_train_exactly_max(url: str, tmp_pa
             process.kill()
     trials = study.get_trials(deepcopy=False)
     chains = logical_trials(trials, limits)
-    assert killed > 5, "the kills did not happen"
+    assert killed > 2, "the kills did not happen"  # about 15 are expected; fewer than 6 is one run in a hundred
     assert len(chains) == wanted
     assert all(chain.last.state == TrialState.COMPLETE for chain in chains)
     # All that may be left over is the second of two retries that both reapers created; nobody will train it.
