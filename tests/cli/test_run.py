@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from optuna.trial import TrialState
+from tests.waiting import wait_until
 from typer.testing import CliRunner
 
 from autoglm_cli.errors import CliError, UsageError
@@ -46,13 +46,6 @@ def start(study_file: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def states(study_file: Path) -> list[TrialState]:
     folder = RunFolder(study_file.parent / "runs" / "small")
     if not folder.has_study:
@@ -67,7 +60,7 @@ def test_killed_with_its_workers_and_run_again_it_ends_with_exactly_max_trials(
     start: Callable[..., subprocess.Popen[bytes]], study_file: Path
 ) -> None:
     first = start({"seconds": 0.5}, "--no-export", stdout=subprocess.DEVNULL)
-    until(lambda: TrialState.COMPLETE in states(study_file) and TrialState.RUNNING in states(study_file))
+    wait_until(lambda: TrialState.COMPLETE in states(study_file) and TrialState.RUNNING in states(study_file))
     workers = psutil.Process(first.pid).children()
     assert workers
     first.send_signal(signal.SIGKILL)
@@ -87,7 +80,7 @@ def test_ctrl_c_at_a_terminal_ends_well_and_says_how_to_go_on(
     ours, theirs = pty.openpty()
     process = start({"seconds": 30}, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    until(lambda: TrialState.RUNNING in states(study_file))
+    wait_until(lambda: TrialState.RUNNING in states(study_file))
     process.send_signal(signal.SIGINT)
     shown = b""
     try:
@@ -106,7 +99,7 @@ def test_a_second_run_of_the_same_study_is_refused(
     start: Callable[..., subprocess.Popen[bytes]], study_file: Path
 ) -> None:
     first = start({"seconds": 30}, stdout=subprocess.DEVNULL)
-    until(lambda: RunFolder(study_file.parent / "runs" / "small").is_locked())
+    wait_until(lambda: RunFolder(study_file.parent / "runs" / "small").is_locked())
     second = start({}, stderr=subprocess.PIPE)
     _, told = second.communicate(timeout=30)
     assert second.returncode == 3

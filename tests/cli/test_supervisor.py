@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from tests.waiting import wait_until
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause
@@ -36,13 +37,6 @@ def complete(local: LocalRun) -> int:
 def run(local: LocalRun) -> bool:
     with local.opened(fresh=False):
         return local.search()
-
-
-def soon(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_search_ends_with_exactly_max_trials_and_a_table(local_run: StartRun) -> None:
@@ -125,7 +119,7 @@ def test_interrupted_and_run_again_is_as_if_nothing_had_happened(local_run: Star
 
 
 def _interrupt_when(local: LocalRun, condition: Callable[[], bool]) -> None:
-    soon(lambda: local.folder.has_study and condition())
+    wait_until(lambda: local.folder.has_study and condition())
     local.interrupts.count += 1
 
 
@@ -133,7 +127,9 @@ def test_a_second_interrupt_kills_workers_that_do_not_listen(local_run: StartRun
     local = local_run({"seconds": 60, "hang": True})
 
     def press_twice() -> None:
-        soon(lambda: local.folder.has_study and any(trial.state == TrialState.RUNNING for trial in trials_of(local)))
+        wait_until(
+            lambda: local.folder.has_study and any(trial.state == TrialState.RUNNING for trial in trials_of(local))
+        )
         local.interrupts.count += 2
 
     pressing = threading.Thread(target=press_twice)

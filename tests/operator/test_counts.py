@@ -11,8 +11,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from tests.operator.simulation import make_spec
-from tests.operator.waiting import until
 from tests.postgres import PostgresServer, start_postgres
+from tests.waiting import until
 
 from autoglm_api.attempts import Fatal, Owner, TrialAttribute
 from autoglm_api.exits import Cause

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
-from tests.operator.waiting import until
+from tests.waiting import until
 
 from autoglm_operator import queue as queue_module
 from autoglm_operator.kube import Unavailable

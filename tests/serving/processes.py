@@ -6,14 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
-
-START_SECONDS = 60
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,6 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} not within {seconds} s"
-        time.sleep(0.02)
 
 
 def serve_command(environ: Mapping[str, str]) -> subprocess.Popen[bytes]:

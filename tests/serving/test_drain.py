@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.serving.conftest import TinyModel
-from tests.serving.processes import RunningServer, running_server, wait_until
+from tests.serving.processes import RunningServer, running_server
+from tests.waiting import wait_until
 
 BODY = json.dumps({"data": ["hello"]}).encode()
 HEAD = (

@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from tests.postgres import start_postgres
 from tests.store.studies import make_run, make_study
+from tests.waiting import wait_until
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause, ExitCode
@@ -29,13 +30,6 @@ from .tasks import FakeTask, Point, Steps
 
 forked = multiprocessing.get_context("forkserver")
 forked.set_forkserver_preload(["tests.store.killing", "tests.trainer.worker.processes"])
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture
