@@ -4,7 +4,8 @@
 #   images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer]
 #
 # Where a Docker or Podman engine answers, it builds on the official Python image. Elsewhere, on Debian as root, buildah
-# builds on a base that debootstrap makes; neither needs a registry. Base and layers are kept in the user's cache. pip inside the build sees this machine's pip configuration, certificates and wheel folders:
+# builds on a base that debootstrap makes; neither needs a registry. Base and layers are kept in the user's cache, as long
+# as the Dockerfile makes them. pip inside the build sees this machine's pip configuration, certificates and wheel folders:
 # they are mounted, not copied, and no image holds them. With --archives each image is also saved as <target>.tar there,
 # unless the one that lies there was made from the same files. BUILDER=docker, podman or buildah takes the choice away.
 set -euo pipefail
@@ -114,12 +115,20 @@ torch_arguments() {
   done
 }
 
+# What a build that was killed has left.
+remove_leftovers() { storage rm --all >/dev/null; }
+
+# Layers that no build would use again: those of no stage that has a name. It is only disk, so a failure is none.
+remove_old_layers() { storage rmi --prune >/dev/null 2>&1 || true; }
+
 build_with_buildah() { # <target>
-  local mounts image=localhost/autoglm-$1:$version container
+  local mounts image=localhost/autoglm-$1:$version container stage
   mapfile -t mounts < <(pip_mounts)
   mapfile -t -O "${#mounts[@]}" mounts < <(torch_arguments)
-  logged storage bud --isolation chroot --network host --pull-never --layers --target "$1" --tag "$image" \
-    --build-arg "BASE=$base" "${mounts[@]}" .
+  for stage in app "build-$1" "$1"; do
+    logged storage bud --isolation chroot --network host --pull-never --layers --target "$stage" \
+      --tag "localhost/autoglm-$stage:$version" --build-arg "BASE=$base" "${mounts[@]}" .
+  done
   container=$(storage from --pull-never "$image")
   say "autoglm-$1:$version: $(du -sm "$(storage mount "$container")/opt" | cut -f1) MB over the base"
   storage rm "$container" >/dev/null
@@ -133,7 +142,9 @@ main() {
   parse_arguments "$@"
   [ -z "$archives" ] || mkdir -p "$archives"
   mkdir -p "$cache"
-  local engine target
+  exec 9>"$cache/lock"
+  flock 9 # a second caller waits for the first and finds the work done
+  local engine target built=''
   engine=$(find_engine)
   for target in "${targets[@]}"; do
     if is_saved "$target"; then say "autoglm-$target:$version is saved already"; continue; fi
@@ -142,13 +153,15 @@ main() {
       build_with_engine "$engine" "$target"
     elif [ "$(id -u)" = 0 ]; then
       install_tools
-      make_base
+      [ -n "$built" ] || { remove_leftovers; make_base; }
       build_with_buildah "$target"
+      built=yes
     else
       say "neither Docker nor Podman answers; building with buildah needs root"; exit 1
     fi
     [ -z "$archives" ] || saved "$target"
   done
+  [ -z "$built" ] || remove_old_layers
 }
 
 main "$@"

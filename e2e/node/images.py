@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,20 +27,37 @@ def build_archives() -> list[Path]:
     script = str(REPOSITORY / "images/build.sh")
     subprocess.run([script, "--archives", str(folder), *PROJECT], check=True, env={**os.environ, "BUILDER": "buildah"})
     recipe = hashlib.sha256(POSTGRES.read_bytes() + ENTRYPOINT.read_bytes()).hexdigest()[:12]
-    extra = {"postgres": folder / f"postgres-{recipe}.tar", "sandbox": folder / "sandbox.tar"}
-    if not extra["postgres"].exists():
-        options = [f"--build-arg=BASE={_base()}", "--isolation=chroot", "--network=host", "--pull-never", "--quiet"]
-        _buildah("bud", *options, "--tag=autoglm-postgres:test", f"--file={POSTGRES}", str(ENTRYPOINT.parent))
-        for older in folder.glob("postgres-*.tar"):
-            older.unlink()
-        _save("localhost/autoglm-postgres:test", extra["postgres"], "postgres:test")
-    if not extra["sandbox"].exists():
-        container = _buildah("from", "--pull-never", _base())
-        _buildah("config", "--cmd", "", container)
-        _buildah("config", "--entrypoint", '["sleep", "infinity"]', container)
-        _buildah("commit", "--quiet", "--rm", container, "localhost/autoglm-sandbox:test")
-        _save("localhost/autoglm-sandbox:test", extra["sandbox"], "autoglm-sandbox:test")
-    return [folder / f"{name}.tar" for name in PROJECT] + list(extra.values())
+    postgres, sandbox = folder / f"postgres-{recipe}.tar", folder / "sandbox.tar"
+    with locked(CACHE):
+        if not postgres.exists():
+            for older in folder.glob("postgres-*.tar"):
+                older.unlink()
+            _build_postgres(postgres)
+        if not sandbox.exists():
+            _build_sandbox(sandbox)
+    return [*(folder / f"{name}.tar" for name in PROJECT), postgres, sandbox]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time; `images/build.sh` takes the lock of the cache too."""
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build_postgres(archive: Path) -> None:
+    options = [f"--build-arg=BASE={_base()}", "--isolation=chroot", "--network=host", "--pull-never", "--quiet"]
+    _buildah("bud", *options, "--tag=autoglm-postgres:test", f"--file={POSTGRES}", str(ENTRYPOINT.parent))
+    _save("localhost/autoglm-postgres:test", archive, "postgres:test")
+
+
+def _build_sandbox(archive: Path) -> None:
+    container = _buildah("from", "--pull-never", _base())
+    _buildah("config", "--cmd", "", container)
+    _buildah("config", "--entrypoint", '["sleep", "infinity"]', container)
+    _buildah("commit", "--quiet", "--rm", container, "localhost/autoglm-sandbox:test")
+    _save("localhost/autoglm-sandbox:test", archive, "autoglm-sandbox:test")
 
 
 def _base() -> str:

@@ -5,7 +5,6 @@ A node gets a copy made of hard links: nothing is written twice, and what it add
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from e2e.cluster.controlplane import Server
 from e2e.kube import wait_for
-from e2e.node.images import CACHE
+from e2e.node.images import CACHE, locked
 
 KEPT = CACHE / "containerd"
 NAMESPACE = "k8s.io"
@@ -31,7 +30,7 @@ def stock(archives: list[Path]) -> None:
     """
     KEPT.mkdir(parents=True, exist_ok=True)
     imported = KEPT / "imported.json"
-    with _locked():
+    with locked(KEPT):
         known = json.loads(imported.read_text()) if imported.exists() else {}
         wanted = {archive.name: archive.stat().st_mtime_ns for archive in archives}
         changed = [archive for archive in archives if known.get(archive.name) != wanted[archive.name]]
@@ -44,7 +43,7 @@ def stock(archives: list[Path]) -> None:
 
 def copy_store(target: Path) -> None:
     """Makes `target`, on the same file system, the root of a containerd that holds what `stock` has imported."""
-    with _locked():
+    with locked(KEPT):
         subprocess.run(["cp", "--archive", "--link", str(KEPT / "root"), str(target)], check=True)
         for database in target.rglob("*.db"):  # these are written in place
             original = KEPT / "root" / database.relative_to(target)
@@ -94,13 +93,6 @@ def _import(socket: Path, archive: Path) -> None:
     done = subprocess.run(_ctr(socket, "images", "import", str(archive)), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{archive}: {done.stderr.strip()}")
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    with (KEPT / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

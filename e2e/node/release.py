@@ -100,8 +100,9 @@ class Release:
 
 def _is_rolled_out(body: Json) -> bool:
     status = body.get("status", {})
-    return (
-        status.get("observedGeneration") == body.get("metadata", {}).get("generation")
-        and status.get("updatedReplicas") == 1
-        and status.get("readyReplicas") == 1
-    )
+    wanted = {
+        "observedGeneration": body.get("metadata", {}).get("generation"),
+        "updatedReplicas": 1,
+        "readyReplicas": 1,
+    }
+    return all(status.get(name) == value for name, value in wanted.items())
