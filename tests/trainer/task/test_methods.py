@@ -267,3 +267,16 @@ def test_weights_that_are_no_numbers_have_no_result(load: Load) -> None:
     with pytest.raises(NonFinite, match="check its weights"):
         fit(broken, HEAD)
     assert np.isnan(fit(broken, LORA)[0].evaluate("validation")["loss"])
+
+
+def test_models_that_differ_in_weights_alone_share_one_latency_unless_the_study_judges_by_it(load: Load) -> None:
+    task = load("bert")
+    points = ({**LORA, "epochs": 1}, {**LORA, "epochs": 2}, HEAD, {**HEAD, "max_length": 2})
+
+    def latencies() -> list[float]:
+        return [fit(task, point)[0].evaluate("validation")["latency_p95_ms"] for point in points]
+
+    first, second, head, shorter = latencies()
+    assert first == second == head != shorter
+    task.time_every_model = True
+    assert len(set(latencies())) == len(points)

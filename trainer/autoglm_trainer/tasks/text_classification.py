@@ -39,6 +39,7 @@ from autoglm_trainer.models import load_model
 from autoglm_trainer.settings import Settings
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
+LATENCY = "latency_p95_ms"
 # Reports while training look at this many validation rows; the trial's own value is measured on all of them.
 REPORT_ROWS = 1_000
 _CHECKED_ROWS = 32
@@ -56,17 +57,27 @@ class TextClassification:
         splits = {"train": data.train, "validation": data.validation}
         corpus = Corpus(base, {**splits, "test": data.test} if data.test else splits)
         corpus.check()
-        return LoadedTextClassification(data, corpus, run.objective.metric)
+        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
+        return LoadedTextClassification(data, corpus, run.objective.metric, time_every_model=LATENCY in judged)
 
 
 @dataclass
 class LoadedTextClassification:
-    """Model and rows in memory; `current` is the model whose weights the shared backbone holds."""
+    """Model and rows in memory.
+
+    Attributes:
+        metric: the objective's.
+        time_every_model: whether the study judges models by their latency. Otherwise a network's latency is measured
+            once, since it does not depend on its weights.
+        current: the model whose weights the shared backbone holds.
+    """
 
     data: Dataset
     corpus: Corpus
     metric: str
+    time_every_model: bool = False
     current: FittedTextClassifier | None = None
+    latencies: dict[tuple[str, int, torch.dtype], float] = field(default_factory=dict)
 
     @property
     def digests(self) -> DataDigests:
@@ -203,19 +214,19 @@ class FittedTextClassifier:
         self._classifier.load_trained(self.weights)
 
     def evaluate(self, split: SplitName) -> Mapping[str, float]:
-        """All metrics on `split`; latency is of one text at a time through the network, tokens to logits."""
+        """All metrics on `split`; see `latency` for the one that is no matter of answers."""
         rows = self.task.rows(split)
         truth = np.array(self.task.data.targets(rows))
         measured = measure(self.probabilities(split), truth)
-        return {**measured, "latency_p95_ms": self._latency(split)}
+        return {**measured, LATENCY: self.latency(split)}
 
     def measure_now(self, metric: str, *, trained: bool) -> float:
         """`metric` on up to 1,000 validation rows with the weights as they are at this moment of training.
 
         With `trained` the weights stay, and this is the trial's own value: on all rows, which are not passed again.
         """
-        if metric == "latency_p95_ms":
-            return self._latency("validation")
+        if metric == LATENCY:
+            return self.latency("validation")
         rows = self.task.rows("validation")
         if trained:
             return measure(self.probabilities("validation"), np.array(self.task.data.targets(rows)))[metric]
@@ -249,7 +260,18 @@ class FittedTextClassifier:
             probabilities: Floats = logits.double().softmax(-1).cpu().numpy()
             return probabilities
 
-    def _latency(self, split: str) -> float:
+    def latency(self, split: str) -> float:
+        """95th percentile in milliseconds of one text at a time through the network, tokens to logits.
+
+        Trials that differ in weights alone share one measurement, unless the study judges by it.
+        """
+        longest = max(map(len, self.task.corpus.tokens(split, self.settings.max_length)))
+        network = (split, longest, next(self.classifier.backbone.parameters()).dtype)
+        if self.task.time_every_model or network not in self.task.latencies:
+            self.task.latencies[network] = self._time(split)
+        return self.task.latencies[network]
+
+    def _time(self, split: str) -> float:
         classifier, corpus = self.classifier.eval(), self.task.corpus
         tokens = corpus.tokens(split, self.settings.max_length)
 
