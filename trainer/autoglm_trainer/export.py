@@ -7,7 +7,7 @@ import logging
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from autoglm_api.base import Scalar
 from autoglm_api.catalog import defaults
 from autoglm_api.manifest import MANIFEST, Manifest, ModelFile, Provenance, digest
 from autoglm_api.run import Run
-from autoglm_store.ledger import best, logical_trials, origin_of
+from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
@@ -67,30 +67,9 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         folder = Path(scratch, FOLDER)
         folder.mkdir()
         description = fitted.export(folder)
-        split: SplitName = "test" if loaded.has_test else "validation"
-        contenders, missing = _contenders(loaded, run, winner, fitted, split)
-        content = ReportContent(
-            run=run,
-            best=winner,
-            trials=tuple(logical_trials(trials, read_limits(study))),
-            contenders=tuple(contenders),
-            judged_on=split,
-            missing=tuple(missing),
-            digests=loaded.digests,
-            overlap=loaded.overlap(split),
-            rows=loaded.row_counts,
-            versions=_versions(),
-            training_seed=training_seed(run, origin_of(winner)),
-            cpu_seconds=time.process_time() - started,
-            created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        )
-        (folder / "report.html").write_text(render_report(content), encoding="utf-8")
-        (folder / "README.md").write_text(render_model_card(content), encoding="utf-8")
-        measured = winner.user_attrs.get(TrialAttribute.METRICS, {})
-        validation = {**measured, run.objective.metric: float(winner.value or 0.0)}
-        manifest = _manifest(content, description, validation, folder)
-        written = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
-        (folder / MANIFEST).write_bytes(written)
+        logical = logical_trials(trials, read_limits(study))
+        content = _judge(loaded, run, winner, fitted, logical, started)
+        manifest, written = _write(content, description, folder)
         artifacts.delete(FOLDER)
         artifacts.upload(folder, FOLDER)
     return Export(
@@ -100,6 +79,47 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         metrics=manifest.test or manifest.validation,
         test_digest=loaded.digests.test,
     )
+
+
+def _judge(
+    loaded: LoadedTask,
+    run: Run,
+    winner: FrozenTrial,
+    fitted: FittedModel,
+    trials: Sequence[LogicalTrial],
+    started: float,
+) -> ReportContent:
+    """The winner beside its contenders on the test rows; `started` is the process's CPU time when the export began."""
+    split: SplitName = "test" if loaded.has_test else "validation"
+    contenders, missing = _contenders(loaded, run, winner, fitted, split)
+    return ReportContent(
+        run=run,
+        best=winner,
+        trials=tuple(trials),
+        contenders=tuple(contenders),
+        judged_on=split,
+        missing=tuple(missing),
+        digests=loaded.digests,
+        overlap=loaded.overlap(split),
+        rows=loaded.row_counts,
+        versions=_versions(),
+        training_seed=training_seed(run, origin_of(winner)),
+        cpu_seconds=time.process_time() - started,
+        created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _write(content: ReportContent, description: ExportDescription, folder: Path) -> tuple[Manifest, bytes]:
+    """Report, model card and, after everything else, the manifest, also as it was written."""
+    (folder / "report.html").write_text(render_report(content), encoding="utf-8")
+    (folder / "README.md").write_text(render_model_card(content), encoding="utf-8")
+    winner = content.best
+    measured = winner.user_attrs.get(TrialAttribute.METRICS, {})
+    validation = {**measured, content.run.objective.metric: float(winner.value or 0.0)}
+    manifest = _manifest(content, description, validation, folder)
+    written = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
+    (folder / MANIFEST).write_bytes(written)
+    return manifest, written
 
 
 class Unattended:
