@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import optuna
@@ -18,6 +19,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import Engine, event, exc, make_url, text
+from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from autoglm_api.attempts import Limits, StudyAttribute, TrialAttribute
@@ -81,21 +83,68 @@ def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
     return study
 
 
-def complete_study(storage: BaseStorage, name: str, run: Run, limits: Limits) -> optuna.Study:
-    """What `create_study` does once the tables are there; the caller holds `CREATION_LOCK` (or the journal's lock)."""
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        direction="maximize" if run.objective.direction == "Maximize" else "minimize",
-        load_if_exists=True,
-        sampler=RandomSampler(seed=0),
-        pruner=NopPruner(),
-    )
-    if StudyAttribute.RUN not in study.user_attrs:
-        study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
-    write_limits(study, limits)
-    _enqueue(study, run)
+def create_tables(url: str) -> None:
+    """Create Optuna's tables where there are none; for callers that go on with `complete_study`.
+
+    Raises:
+        StorageUnreachable, SchemaMismatch: as `open_storage`.
+    """
+    with _explained(url), _creating(url) as has_tables:
+        engine = _open(url, create=not has_tables)[1]
+        if engine is not None:
+            engine.dispose()
+
+
+def complete_study(
+    storage: BaseStorage, name: str, run: Run, limits: Limits, attributes: Mapping[str, Any] | None = None
+) -> optuna.Study:
+    """What `create_study` does once the tables are there; the caller holds `CREATION_LOCK` (or the journal's lock).
+
+    On PostgreSQL it happens as a whole or not at all.
+
+    Args:
+        storage: from `open_storage`; used by nobody else meanwhile.
+        name: the Optuna name, `<namespace>/<name>/<uid>`.
+        run: stored unless there is one already.
+        limits: stored when they are others.
+        attributes: user attributes of the caller's own, written last.
+    """
+    plain: dict[str, Any] = {"study_name": name, "sampler": RandomSampler(seed=0), "pruner": NopPruner()}
+    try:
+        study: optuna.Study | None = optuna.load_study(storage=storage, **plain)
+    except KeyError:
+        study = None
+    with _one_transaction(storage):
+        if study is None:
+            upwards = run.objective.direction == "Maximize"
+            study = optuna.create_study(storage=storage, direction="maximize" if upwards else "minimize", **plain)
+        if StudyAttribute.RUN not in study.user_attrs:
+            study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
+        write_limits(study, limits)
+        _enqueue(study, run)
+        for key, value in (attributes or {}).items():
+            study.set_user_attr(key, value)
     return study
+
+
+@contextmanager
+def _one_transaction(storage: BaseStorage) -> Iterator[None]:
+    """Have PostgreSQL commit everything that is written inside at once; a journal has no such thing.
+
+    Optuna commits after every call. Putting that off spares a study's creation dozens of round trips. A call that
+    fails ends the whole.
+    """
+    rdb = getattr(storage, "_backend", None)
+    if not isinstance(rdb, RDBStorage):
+        yield
+        return
+    usual = rdb.scoped_session
+    with rdb.engine.connect() as connection, connection.begin():
+        rdb.scoped_session = scoped_session(sessionmaker(connection, join_transaction_mode="rollback_only"))
+        try:
+            yield
+        finally:
+            rdb.scoped_session = usual
 
 
 def _enqueue(study: optuna.Study, run: Run) -> None:

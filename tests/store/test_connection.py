@@ -11,7 +11,14 @@ import pytest
 from optuna.trial import TrialState
 from tests.postgres import PostgresServer, start_postgres
 
-from autoglm_store.connection import create_study, delete_study, load_study
+from autoglm_store.connection import (
+    complete_study,
+    create_study,
+    create_tables,
+    delete_study,
+    load_study,
+    open_storage,
+)
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StudyNotFound
 from autoglm_store.journal import repair_journal
 from autoglm_store.limits import read_limits, read_run, write_limits
@@ -47,6 +54,18 @@ def test_limits_that_stand_there_already_are_not_written_again(tmp_path: Path) -
     before = (tmp_path / "journal.log").stat().st_size
     write_limits(study, limits)
     assert (tmp_path / "journal.log").stat().st_size == before
+
+
+def test_a_study_whose_creation_fails_at_its_end_is_not_there_and_can_be_created_later(database: str) -> None:
+    run, limits = make_run(enqueue=[{"x": 0.1}])
+    create_tables(database)
+    storage = open_storage(database)
+    with pytest.raises(TypeError, match="JSON"):
+        complete_study(storage, "half/made", run, limits, {"own": object()})
+    with pytest.raises(StudyNotFound):
+        load_study(database, "half/made")
+    assert complete_study(storage, "half/made", run, limits, {"own": 1}).user_attrs["own"] == 1
+    assert len(load_study(database, "half/made").trials) == 1
 
 
 def test_eight_creators_of_a_fresh_database_do_not_disturb_each_other(postgres: PostgresServer) -> None:
