@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 from psycopg.conninfo import make_conninfo
 
 from autoglm_api.run import Run
-from autoglm_store.connection import open_storage
+from autoglm_store.connection import create_tables, open_storage
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StoreError
 
 from . import counts, metrics
@@ -101,9 +101,9 @@ class Database:
         self._read_at = monotonic()
 
     def storage(self) -> BaseStorage:
-        """Optuna's storage for writing."""
+        """Optuna's storage for writing; the first one makes the tables."""
         if self._storage is None:
-            self._storage = open_storage(self._url)
+            self._storage = open_storage(self._url) if self.has_tables() else create_tables(self._url)
         return self._storage
 
     def stale(self) -> None:

@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from autoglm_store import attempts
-from autoglm_store.connection import CREATION_LOCK, complete_study, create_tables, delete_study
+from autoglm_store.connection import CREATION_LOCK, complete_study, delete_study
 from autoglm_store.errors import LeaseLost, StudyNotFound
 from autoglm_store.limits import write_fatal, write_limits
 
@@ -63,11 +63,9 @@ _OPERATIONS = {
 def _write(database: Database, url: str, action: TrialAction) -> None:
     match action:
         case CreateStudy(ref=ref, run=run, limits=limits, spec=spec):
-            if not database.has_tables():
-                create_tables(url)
+            storage = database.storage()
             with database.locked(CREATION_LOCK):
-                accepted = {SPEC_ATTRIBUTE: spec.to_json_dict()}
-                complete_study(database.storage(), ref.study, run, limits, accepted)
+                complete_study(storage, ref.study, run, limits, {SPEC_ATTRIBUTE: spec.to_json_dict()})
         case WriteLimits(ref=ref, limits=limits):
             write_limits(_study(database, ref.study), limits)
         case WriteFatal(ref=ref, fatal=fatal):

@@ -1,4 +1,4 @@
-"""Opening, creating and deleting studies, on PostgreSQL or in a journal file. Only `create_study` makes tables."""
+"""Opening, creating and deleting studies, on PostgreSQL or in a journal file. Only creating makes tables."""
 
 from __future__ import annotations
 
@@ -83,16 +83,14 @@ def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
     return study
 
 
-def create_tables(url: str) -> None:
+def create_tables(url: str) -> BaseStorage:
     """Create Optuna's tables where there are none; for callers that go on with `complete_study`.
 
     Raises:
         StorageUnreachable, SchemaMismatch: as `open_storage`.
     """
     with _explained(url), _creating(url) as has_tables:
-        engine = _open(url, create=not has_tables)[1]
-        if engine is not None:
-            engine.dispose()
+        return _open(url, create=not has_tables)[0]
 
 
 def complete_study(

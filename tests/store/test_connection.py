@@ -17,7 +17,6 @@ from autoglm_store.connection import (
     create_tables,
     delete_study,
     load_study,
-    open_storage,
 )
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StudyNotFound
 from autoglm_store.journal import repair_journal
@@ -58,8 +57,7 @@ def test_limits_that_stand_there_already_are_not_written_again(tmp_path: Path) -
 
 def test_a_study_whose_creation_fails_at_its_end_is_not_there_and_can_be_created_later(database: str) -> None:
     run, limits = make_run(enqueue=[{"x": 0.1}])
-    create_tables(database)
-    storage = open_storage(database)
+    storage = create_tables(database)
     with pytest.raises(TypeError, match="JSON"):
         complete_study(storage, "half/made", run, limits, {"own": object()})
     with pytest.raises(StudyNotFound):
