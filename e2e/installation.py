@@ -54,9 +54,10 @@ class Operator:
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "autoglm_operator.main"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_for(self._healthy, 120, state=self.tail)
+        wait_for(self.healthy, 120, state=self.tail)
 
-    def _healthy(self) -> bool:
+    def healthy(self) -> bool:
+        """Whether `/healthz` says so; HTTPError when it does not."""
         assert self.running, self.tail()
         with urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -104,7 +105,8 @@ class Installation:
         return self.cluster.kube
 
     def check_operator(self) -> None:
-        """Nothing was refused to the operator, and nothing in its log is a defect."""
+        """Nothing was refused to the operator, nothing in its log is a defect, and its watch is not deaf."""
+        wait_for(self.operator.healthy, 20, state=self.operator.tail)
         log = self.operator.log.read_text(errors="replace")
         assert "Traceback" not in log, self.operator.tail(120)
         assert " cannot " not in log or "is forbidden" not in log, self.operator.tail(120)

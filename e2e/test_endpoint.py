@@ -40,6 +40,12 @@ def deployment(digest: str) -> str:
     return endpoint_object_name("sentiment", digest)
 
 
+def kept(store: Store, namespace: str) -> set[str]:
+    """The digests of the endpoint's own copies."""
+    prefix = f"live/{namespace}/endpoints/sentiment/"
+    return {f"sha256:{path.partition(prefix)[2].partition('/')[0]}" for path in store.found(prefix)}
+
+
 def test_the_best_model_serves_and_goes_on_when_its_study_and_all_servers_are_gone(
     installation: Installation, cluster: Cluster, kube: Kube, store: Store, namespace: str, tmp_path: Path
 ) -> None:
@@ -84,6 +90,10 @@ def test_the_best_model_serves_and_goes_on_when_its_study_and_all_servers_are_go
     wait_for(lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "False", 90)
     wait_for_champion(kube, namespace, better)
     assert wait_for(lambda: predict(url), 90)["digest"] == better
+
+    best = finished_study(kube, store, namespace, "best", 0.95, tmp_path)
+    assert wait_for_champion(kube, namespace, best)["previous"]["digest"] == better
+    wait_for(lambda: kept(store, namespace) == {better, best}, state=lambda: kube.describe(namespace))
     installation.check_operator()
 
 

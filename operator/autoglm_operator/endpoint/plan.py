@@ -42,6 +42,8 @@ from .roles import Findings, Promotion, Serving, Stage, collection_of, copy_of, 
 REJECTED_KEPT = 10
 # Servers that lost the traffic stay this long: the cluster's proxies learn of the new ones at their own pace.
 SETTLE = timedelta(seconds=10)
+# Pods that wait for a Secret say nothing, and change nothing that is watched.
+LOOK_CLOSER = timedelta(seconds=30)
 
 
 class Outcome(StrEnum):
@@ -246,6 +248,8 @@ def _requeue(found: Findings, settings: Settings, now: datetime) -> float | None
         due.append(promotion.place.since + timedelta(seconds=settings.promotion_timeout_seconds))
     if promotion is not None and promotion.retry_at is not None:
         due.append(promotion.retry_at)
+    if promotion is not None and promotion.trouble is None:
+        due.append(now + LOOK_CLOSER)
     previous = found.previous
     if found.champion is not None and previous is not None and previous.server is not None and previous.server.replicas:
         due.append(found.champion.since + SETTLE)

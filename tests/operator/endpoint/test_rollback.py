@@ -9,7 +9,7 @@ import pytest
 from tests.operator.endpoint.world import World, digest_of, served, short
 
 from autoglm_api.names import ANNOTATION_REJECTED
-from autoglm_operator.kube import JOBS, STUDIES
+from autoglm_operator.kube import JOBS, PODS, STUDIES
 
 
 def test_a_candidate_that_is_never_ready_is_rolled_back_and_not_tried_again(world: World) -> None:
@@ -83,6 +83,24 @@ def test_at_most_ten_rejected_digests_are_kept(world: World) -> None:
         world.kube.remove(STUDIES, f"bad-{number}")
     rejected = world.endpoint["metadata"]["annotations"][ANNOTATION_REJECTED].split(",")
     assert rejected == [digest_of(number) for number in range(4, 14)]
+
+
+def test_a_secret_that_servers_wait_for_is_named(world: World) -> None:
+    digest = world.add_study("one", 0.8, number=1)
+    for _ in range(3):
+        world.pass_once()
+        world.finish_jobs()
+    again = world.pass_once()
+    assert again is not None
+    assert again <= 30
+    world.add_pod(digest, phase="Pending")
+    [pod] = world.kube.all(PODS)
+    pod["metadata"]["creationTimestamp"] = world.now.isoformat()
+    pod["spec"] = {"volumes": [{"name": "secret-artifacts", "secret": {"secretName": "s3-credentials"}}]}
+    world.pass_once()
+    ready = world.condition("Ready")
+    assert ready is not None
+    assert "Secret s3-credentials does not exist" in ready.message
 
 
 def test_a_copy_that_fails_is_said_and_tried_again_later(world: World) -> None:
