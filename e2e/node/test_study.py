@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from e2e.conftest import Namespaces
-from e2e.endpoints import endpoint, endpoint_status, load_on, predict, servers
+from e2e.endpoints import endpoint, endpoint_status, load_on, predict, servers, wait_for_champion
 from e2e.kube import Kube, wait_for
 from e2e.node.fixtures import MODEL, put_inputs, small_study
 from e2e.node.machine import Machine
@@ -31,11 +31,10 @@ def served(machine: Machine, kube: Kube, release: Release, namespaces: Namespace
     limits = {"limits": {"cpu": "500m", "memory": "512Mi"}}
     kube.create(endpoint(source={"study": "intents"}, replicas=2, resources=limits, artifacts=None), namespace)
     wait_for_reason(kube, namespace, "intents", "Complete", "MaxTrialsReached", timeout_seconds=480)
-    wait_for(
-        lambda: endpoint_status(kube, namespace).get("readyReplicas") == 2,
-        180,
-        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
-    )
+    wait_for_champion(kube, namespace, status(kube, namespace, "intents")["model"]["digest"])
+    wait_for(lambda: endpoint_status(kube, namespace).get("readyReplicas") == 2, 180)
+    # kube-proxy may learn of the Service some hundred milliseconds after it was made.
+    wait_for(lambda: predict(url(kube, namespace)))
     yield namespace
     print(kube.describe(namespace))
     namespaces.leave(namespace)
