@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as command
-from benchmarks import fixed_cost, reconcile
+from benchmarks import fixed_cost, reconcile, throughput
 from benchmarks.fixed_cost import Stay
 from benchmarks.reconcile import Measured, bare_job, study
 from benchmarks.results import Table
@@ -33,9 +33,16 @@ def test_a_stay_shares_its_start_among_all_trials() -> None:
 
 
 def test_a_timing_separates_start_and_trials() -> None:
-    timing = Timing(trials=((5.0, 6.0), (6.1, 7.0)), ended=7.4)
+    timing = Timing(trials=((5.0, 6.0), (6.1, 7.0)), ended=7.4, cpu=2.0)
     assert timing.start_seconds == pytest.approx(5.0)
     assert timing.trial_seconds == pytest.approx(1.2)
+
+
+def test_two_runs_of_the_plain_script_are_one_of_all_their_trials() -> None:
+    before = Timing(trials=((4.0, 6.0), (6.0, 8.0)), ended=99.0, cpu=3.0)
+    after = Timing(trials=((6.0, 10.0), (10.0, 14.0)), ended=99.0, cpu=5.0)
+    both = throughput.together(before, after)
+    assert (both.start_seconds, both.trial_seconds, both.cpu, len(both.trials)) == (5.0, 3.0, 8.0, 4)
 
 
 def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
