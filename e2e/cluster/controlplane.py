@@ -261,6 +261,7 @@ class ControlPlane:
             "kube-api-burst": "1000",
             "enable-hostpath-provisioner": "true",
             "pvclaimbinder-sync-period": "1s",
+            "flex-volume-plugin-dir": str(self.directory / "flexvolume"),  # otherwise made below /usr/libexec
             "profiling": "false",
         }
 
