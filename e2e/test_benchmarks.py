@@ -1,4 +1,4 @@
-"""The benchmarks that need minutes or a control plane run at a tiny size; their figures mean nothing there."""
+"""All benchmarks run at a tiny size; their figures mean nothing there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks import reconcile, throughput
+from benchmarks import fixed_cost, reconcile, throughput
 from benchmarks.results import Table
 
 
 def figures(table: Table) -> dict[str, float]:
     return {row.what: row.figure for row in table.rows}
+
+
+def test_fixed_cost_compares_one_process_with_many(tmp_path: Path) -> None:
+    found = figures(fixed_cost.run(tmp_path, fixed_cost.SMALL))
+    assert 0 < found["journal: median of a trial"] < found["journal: mean, the process's start shared out"]
+    expected = found["journal: a process a trial, mean"] / found["journal: mean, the process's start shared out"]
+    assert found["journal: less by"] == pytest.approx(expected)
 
 
 def test_throughput_compares_trials_an_hour(tmp_path: Path) -> None:
