@@ -55,7 +55,8 @@ fmt: init ## format and repair what can be repaired
 
 .PHONY: unit
 unit: init system ## tier 1: no cluster
-	$(PYTEST) tests --numprocesses logical --dist loadfile
+	# One more than the cores: much of it waits for processes and servers that it has started.
+	$(PYTEST) tests --numprocesses $$(( $$(nproc) + 1 )) --dist worksteal
 
 .PHONY: fuzz
 fuzz: init ## the property tests with new and many more examples
