@@ -54,8 +54,8 @@ fmt: init ## format and repair what can be repaired
 	$(BIN)/ruff check --fix .
 
 .PHONY: unit
+# One more than the cores: much of it waits for processes and servers that it has started.
 unit: init system ## tier 1: no cluster
-	# One more than the cores: much of it waits for processes and servers that it has started.
 	$(PYTEST) tests --numprocesses $$(( $$(nproc) + 1 )) --dist worksteal
 
 .PHONY: fuzz

@@ -54,7 +54,8 @@ class Manifest(Model):
     Attributes:
         inputs: names of the ONNX graph's inputs, in order.
         max_length: tokens per text; longer texts are truncated exactly as in training.
-        labels: class names, by the index of the model's output.
+        labels: class names, by the index of the model's output; empty where there are none.
+        settings: what the server must know besides, by the task's own names (windows, thresholds).
         validation: metrics on the validation rows. test: on the test rows, measured once.
     """
 
@@ -65,6 +66,7 @@ class Manifest(Model):
     labels: tuple[str, ...]
     max_length: int
     inputs: tuple[str, ...]
+    settings: dict[str, Scalar] = Field(default_factory=dict)
     metric: str
     direction: str
     parameters: dict[str, Scalar]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints
 
 MAX_ITEMS = 512
 MAX_CHARACTERS = 100_000
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS)]
+# The JSON schema of one text, as tasks that read texts document it.
+TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS}
 
 
 class PredictRequest(BaseModel):
-    """`{"model_name", "task_type", "data"}`: one text, or a list of up to 512; the two names are optional checks."""
+    """`{"model_name", "task_type", "data"}`: one item, or a list of up to 512; the two names are optional checks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     model_name: Annotated[str, StringConstraints(max_length=253)] | None = None
     task_type: Annotated[str, StringConstraints(max_length=63)] | None = None
-    data: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_ITEMS)]
+    data: JsonValue
 
 
 class TextPrediction(BaseModel):
@@ -33,11 +34,11 @@ class TextPrediction(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """`predictions` in the order of `data`, always a list."""
+    """`predictions` in the order of `data`, always a list; what one looks like is the task's own."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     model_name: str
     task_type: str
     digest: str
-    predictions: list[TextPrediction]
+    predictions: list[dict[str, JsonValue]]

@@ -11,7 +11,7 @@ import json
 
 from .attempts import Limits
 from .base import Model, Scalar
-from .catalog import TASKS
+from .catalog import find_task
 from .space import Parameter, check_point
 from .study import Constraint, Data, ModelSource, Objective, Pruner, Sampler, StudySpec
 
@@ -65,7 +65,7 @@ def freeze(
         ValueError: the task or a metric is unknown, or an enqueued point is outside the task's space.
     """
     check_task(spec)
-    task = TASKS[spec.task]
+    task = find_task(spec.task)
     parameters = spec.parameters or task.parameters
     for index, point in enumerate(spec.enqueue):
         check_point(parameters, point, where=f"enqueue[{index}]")
@@ -76,7 +76,7 @@ def freeze(
         uid=uid,
         task=spec.task,
         model=spec.model,
-        data=spec.data,
+        data=spec.data.model_copy(update={"columns": task.named_columns(spec.data.columns)}),
         objective=spec.objective,
         constraints=spec.constraints,
         parameters=parameters,
@@ -94,14 +94,13 @@ def freeze(
 
 
 def check_task(spec: StudySpec) -> None:
-    """Refuse an unknown task, and metrics or methods that the task does not have.
+    """Refuse an unknown task, and columns, metrics or methods that the task does not have.
 
     Raises:
         ValueError: naming the field, its value and what is known.
     """
-    task = TASKS.get(spec.task)
-    if task is None:
-        raise ValueError(f"task: unknown task {spec.task!r}; known: {', '.join(sorted(TASKS))}")
+    task = find_task(spec.task)
+    task.named_columns(spec.data.columns)
     named = [("objectives[0].metric", spec.objective.metric)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]
     for field, metric in named:

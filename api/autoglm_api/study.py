@@ -14,6 +14,8 @@ GROUP = "autoglm.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
 
 class ModelSource(Model):
     """The base model: a folder, a Python package that carries weights, or a hub repository at a revision."""
@@ -42,20 +44,13 @@ class Validation(Model):
         return self
 
 
-class Columns(Model):
-    """Which columns of the data mean what."""
-
-    text: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "text"
-    label: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "label"
-
-
 class Data(Model):
-    """Where the rows are. Validation left out = a fifth of the training rows."""
+    """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name."""
 
     train: Split
     validation: Validation = Validation(fraction=0.2)
     test: Split | None = None
-    columns: Columns = Columns()
+    columns: dict[Identifier, ColumnName] = Field(default_factory=dict, max_length=16)
     secret_ref: SecretRef | None = None
 
 

@@ -142,6 +142,12 @@ def _task_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     if task is None:
         yield Problem(("spec", "task"), f"unknown task {name}{did_you_mean(name, TASKS)}")
         return
+    data_section = data.get("data")
+    columns = data_section.get("columns") if isinstance(data_section, Mapping) else None
+    for role in columns if isinstance(columns, Mapping) else ():
+        if role not in task.columns:
+            told = f"{name} has no column {role}{did_you_mean(str(role), task.columns)}"
+            yield Problem(("spec", "data", "columns", role), told)
     for field in ("objectives", "constraints"):
         for index, entry in enumerate(_list(data.get(field))):
             metric = entry.get("metric") if isinstance(entry, Mapping) else None

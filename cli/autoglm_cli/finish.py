@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
@@ -77,16 +80,27 @@ def _tell(local: LocalRun, exported: Export) -> None:
     local.say(f"  report  {local.folder.report}")
 
 
+def _answered(answer: Mapping[str, Any], truth: str | None) -> str:
+    """An answer on a line, beside the truth where the row tells it."""
+    beside = "" if truth is None else f", the row says {truth}"
+    if "label" in answer and "score" in answer:
+        return f"{answer['label']} ({answer['score']:.0%}{beside})"
+    return f"{_words(answer)}{beside}"
+
+
+def _words(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def serve_model(local: LocalRun, exported: Export, *, once: bool) -> None:
     """Serve the model, ask one question over HTTP and show the answer; then until Ctrl-C, unless `once`."""
     with local.console.status("starting the server"):
         server = start_server(local.pool, exported, local.name, lambda: local.interrupts.count > 0)
-    text, truth = sample(local.stored)
-    request = PredictRequest(model_name=local.name, task_type=local.stored.task, data=text)
+    item, truth = sample(local.stored)
+    request = PredictRequest(model_name=local.name, task_type=local.stored.task, data=item)
     answer = predict(server.url, request).predictions[0]
-    beside = "" if truth is None else f", the row's label is {truth}"
     local.say(f"\n$ {curl(server.url, request)}", "dim")
-    local.say(f"{text}\n→ {answer.label} ({answer.score:.0%}{beside})", "bold")
+    local.say(f"{_words(item)}\n→ {_answered(answer, truth)}", "bold")
     if not once:
         local.say(f"serving on {server.url}; Ctrl-C ends")
     while not (once or local.interrupts.count):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autoglm_api.catalog import find_task
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import (
     ARTIFACTS_CLAIM,
@@ -138,7 +139,8 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
         yield "test", f"{data.test.source}{secret}{_presence(data.test.source, file)}"
     else:
         yield "test", "none: the winner is not measured on fresh rows, and no endpoint can compare it"
-    yield "columns", f"text = {data.columns.text}, label = {data.columns.label}"
+    columns = find_task(spec.task).named_columns(data.columns)
+    yield "columns", ", ".join(f"{role} = {column}" for role, column in columns.items())
 
 
 def _presence(uri: str, file: Path) -> str:

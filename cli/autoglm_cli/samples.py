@@ -1,4 +1,4 @@
-"""A real text to ask the fresh server about: from the study's own rows where they are at hand."""
+"""A real row to ask the fresh server about: from the study's own where they are at hand."""
 
 from __future__ import annotations
 
@@ -7,28 +7,39 @@ import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from autoglm_api.catalog import TASKS
 from autoglm_api.locations import locate
 from autoglm_api.run import Run
 
-FALLBACK = "Where is my order? It should have been here yesterday."
 _ROWS = 50
 
 
-def sample(run: Run) -> tuple[str, str | None]:
-    """A text and, if it comes from the data, its true label; test rows before training rows.
+def sample(run: Run) -> tuple[Any, str | None]:
+    """An item to predict and what its row says the answer is; test rows before training rows.
 
-    Only local files are read: a prediction to try out is not worth a download.
+    Only local files are read: a prediction to try out is not worth a download. Without them it is the task's example.
     """
+    task = TASKS[run.task]
+    columns = task.named_columns(run.data.columns)
+    asked = [role for role, column in task.columns.items() if not column.answer]
+    answers = [columns[role] for role in columns if role not in asked]
     for split in (run.data.test, run.data.train):
         if split is not None and split.source.startswith("file://"):
             path = Path(locate(split.source, claims_root=Path("/"), credentials={}).path)
-            rows = [row for row in _rows(path) if row.get(run.data.columns.text)]
+            rows = [row for row in _rows(path) if all(row.get(columns[role]) for role in asked)]
             if rows:
                 # Not the first: files are often sorted, and the first rows are everybody's favourite example.
                 row = rows[len(rows) // 2]
-                return str(row[run.data.columns.text]), str(row.get(run.data.columns.label))
-    return FALLBACK, None
+                item = {role: row[columns[role]] for role in asked}
+                return (item if len(item) > 1 else next(iter(item.values()))), _first(row, answers)
+    return task.example, None
+
+
+def _first(row: Mapping[str, object], columns: list[str]) -> str | None:
+    known = [row[column] for column in columns if row.get(column) is not None]
+    return str(known[0]) if known and isinstance(known[0], str | int) else None
 
 
 def _rows(path: Path) -> list[Mapping[str, object]]:
@@ -38,5 +49,5 @@ def _rows(path: Path) -> list[Mapping[str, object]]:
                 return list(islice(csv.DictReader(file), _ROWS))
             return [json.loads(line) for line in islice(file, _ROWS) if line.strip()]
     except (OSError, ValueError):
-        # The trial rows were read well enough to train on; without this convenience there is still the fallback.
+        # The trial rows were read well enough to train on; without this convenience nothing is lost.
         return []

@@ -16,11 +16,12 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from autoglm_api.predict import PredictRequest, PredictResponse
+from autoglm_api.manifest import Manifest
+from autoglm_api.predict import MAX_ITEMS, PredictRequest, PredictResponse
 
+from .answerer import Answerer
 from .metrics import ServerMetrics
-from .model import NoTokensError, TextClassifier
-from .requests import Asked, Refused, parse, read_body
+from .requests import Refused, parse, read_body
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # Each waits with its body in memory; beyond this a client is better told to come again.
@@ -42,7 +43,9 @@ class Service:
     """One model behind HTTP, under a name."""
 
     name: str
-    model: TextClassifier
+    manifest: Manifest
+    digest: str
+    answerer: Answerer
     metrics: ServerMetrics
     executor: ThreadPoolExecutor
     traffic: Traffic
@@ -71,18 +74,15 @@ class Service:
             body = await read_body(request, self.max_body_bytes)
             loop = asyncio.get_running_loop()
             predictions = await loop.run_in_executor(self.executor, self._work, body)
-        self.metrics.texts.inc(len(predictions.predictions))
+        self.metrics.items.inc(len(predictions.predictions))
         return predictions
 
     def _work(self, body: bytes) -> PredictResponse:
         """Everything that takes CPU time, off the event loop."""
-        task = self.model.manifest.task
-        asked: Asked = parse(body, model_name=self.name, task=task)
-        try:
-            predictions = self.model.predict(asked.texts)
-        except NoTokensError as error:
-            raise Refused(422, "NoTokens", str(error)) from error
-        return PredictResponse(model_name=self.name, task_type=task, digest=self.model.digest, predictions=predictions)
+        task = self.manifest.task
+        items = parse(body, model_name=self.name, task=task, parse_item=self.answerer.parse)
+        predictions = self.answerer.predict(items)
+        return PredictResponse(model_name=self.name, task_type=task, digest=self.digest, predictions=predictions)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -97,10 +97,7 @@ def create_app(service: Service) -> FastAPI:
 
 def _add_predict(app: FastAPI, service: Service) -> None:
     # The body is read by hand, to stop at its limit; the schema tells clients what the framework would have.
-    schema = PredictRequest.model_json_schema()
-    described = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-    @app.post("/v1/predict", response_model=PredictResponse, openapi_extra=described)
+    @app.post("/v1/predict", openapi_extra=_described(service.answerer))
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
         status = 500
@@ -121,11 +118,11 @@ def _add_predict(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/model")
     async def model() -> dict[str, object]:
-        manifest = service.model.manifest
+        manifest = service.manifest
         return {
             "model_name": service.name,
             "task_type": manifest.task,
-            "digest": service.model.digest,
+            "digest": service.digest,
             "labels": manifest.labels,
             "max_length": manifest.max_length,
             "metric": manifest.metric,
@@ -135,6 +132,18 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             "created": manifest.created.isoformat(),
             "provenance": manifest.provenance.model_dump(),
         }
+
+
+def _described(answerer: Answerer) -> dict[str, object]:
+    """Request and answer of `/v1/predict` with this task's items."""
+    asked, answered = PredictRequest.model_json_schema(), PredictResponse.model_json_schema()
+    many = {"type": "array", "items": answerer.item, "minItems": 1, "maxItems": MAX_ITEMS}
+    asked["properties"]["data"] = {"title": "Data", "anyOf": [answerer.item, many]}
+    answered["properties"]["predictions"] |= {"items": answerer.answer}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
+        "responses": {"200": {"description": "Predictions", "content": {"application/json": {"schema": answered}}}},
+    }
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

@@ -24,7 +24,7 @@ class ServerMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.texts = Counter("autoglm_serving_texts", "Texts predicted.", registry=self.registry)
+        self.items = Counter("autoglm_serving_items", "Items predicted.", registry=self.registry)
         self.in_flight = Gauge(
             "autoglm_serving_in_flight_requests", "Prediction requests being answered now.", registry=self.registry
         )

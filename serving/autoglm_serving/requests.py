@@ -1,9 +1,10 @@
-"""From a request's bytes to texts, or to a sentence that says what was wrong with them."""
+"""From a request's bytes to its items, or to a sentence that says what was wrong with them."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import pydantic_core
 from fastapi import Request
@@ -23,13 +24,6 @@ class Refused(Exception):  # noqa: N818  a refusal is the client's error, not ou
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The texts of a valid request."""
-
-    texts: list[str]
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
@@ -62,12 +56,12 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     except ClientDisconnect as error:
         raise Refused(400, "BadRequest", "the body broke off") from error
     if size > limit_bytes:
-        raise Refused(413, "BodyTooLarge", f"the body is larger than {limit_bytes} bytes; send fewer texts at a time")
+        raise Refused(413, "BodyTooLarge", f"the body is larger than {limit_bytes} bytes; send fewer items at a time")
     return b"".join(chunks)
 
 
-def parse(body: bytes, *, model_name: str, task: str) -> Asked:
-    """Check the request.
+def parse(body: bytes, *, model_name: str, task: str, parse_item: Callable[[object, str], Any]) -> list[Any]:
+    """Check the request; the answer is its items as `parse_item` gives them.
 
     Raises:
         Refused: 400 not JSON, 404 another model, 422 anything else.
@@ -77,8 +71,8 @@ def parse(body: bytes, *, model_name: str, task: str) -> Asked:
     except ValueError as error:
         raise Refused(400, "BadJson", f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise Refused(422, "BadRequest", f"the body must be an object with data, got {_kind(document)}")
-    texts = _texts(document)
+        raise Refused(422, "BadRequest", f"the body must be an object with data, got {kind_of(document)}")
+    found = [parse_item(item, where) for where, item in _items(document)]
     try:
         asked = PredictRequest.model_validate(document)
     except ValidationError as error:
@@ -89,40 +83,41 @@ def parse(body: bytes, *, model_name: str, task: str) -> Asked:
         raise Refused(404, "ModelNotFound", f"model_name: this server answers {model_name!r}, not {asked.model_name!r}")
     if asked.task_type is not None and asked.task_type != task:
         raise Refused(422, "WrongTask", f"task_type: the model's task is {task!r}, not {asked.task_type!r}")
-    return Asked(texts)
+    return found
 
 
-def _texts(document: dict[str, object]) -> list[str]:
-    """`data` as a list of texts, each checked."""
+def _items(document: dict[str, object]) -> list[tuple[str, object]]:
+    """`data` item by item, each with its place."""
     if "data" not in document:
-        raise Refused(422, "NoData", "data is missing; send a text or a list of texts")
+        raise Refused(422, "NoData", "data is missing; send one item or a list of items")
     data = document["data"]
-    if isinstance(data, str):
-        _check(data, "data")
-        return [data]
     if not isinstance(data, list):
-        raise Refused(422, "NotText", f"data must be a text or a list of texts, got {_kind(data)}")
+        return [("data", data)]
     if not data:
-        raise Refused(422, "NoData", "data is an empty list; send at least one text")
+        raise Refused(422, "NoData", "data is an empty list; send at least one item")
     if len(data) > MAX_ITEMS:
-        raise Refused(422, "TooManyTexts", f"data has {len(data)} texts; at most {MAX_ITEMS} at a time")
-    for index, text in enumerate(data):
-        _check(text, f"data[{index}]")
-    return data
+        raise Refused(422, "TooManyItems", f"data has {len(data)} items; at most {MAX_ITEMS} at a time")
+    return [(f"data[{index}]", item) for index, item in enumerate(data)]
 
 
-def _check(text: object, where: str) -> None:
+def check_text(text: object, where: str) -> str:
+    """`text`, if it is one that can be answered.
+
+    Raises:
+        Refused: 422.
+    """
     if not isinstance(text, str):
-        raise Refused(422, "NotText", f"{where} must be a text, got {_kind(text)}")
+        raise Refused(422, "NotText", f"{where} must be a text, got {kind_of(text)}")
     if not text.strip():
         raise Refused(422, "NoData", f"{where} is empty")
     if len(text) > MAX_CHARACTERS:
         raise Refused(422, "TextTooLong", f"{where} has {len(text)} characters; at most {MAX_CHARACTERS}")
     if "\0" in text:
         raise Refused(422, "NotText", f"{where} has a NUL character; send text, not binary data")
+    return text
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """What JSON calls it."""
     match value:
         case None:

@@ -17,11 +17,12 @@ import uvicorn
 from typing_extensions import override
 
 from autoglm_api.environment import DEFAULT_CLAIMS_ROOT
+from autoglm_api.manifest import Manifest
 
+from .answerer import Answerer, load_answerer, warm_up
 from .app import MAX_BODY_BYTES, Service, Traffic, create_app
 from .folders import open_folder
 from .metrics import ServerMetrics
-from .model import TextClassifier
 from .verified import bring, describe
 
 KEEP_ALIVE_SECONDS = 75
@@ -37,6 +38,15 @@ class Drain:
     finish_seconds: int = 30
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, warmed up."""
+
+    manifest: Manifest
+    digest: str
+    answerer: Answerer
+
+
 def load_model(
     uri: str,
     digest: str | None,
@@ -45,7 +55,7 @@ def load_model(
     threads: int,
     claims_root: Path = Path(DEFAULT_CLAIMS_ROOT),
     credentials: Mapping[str, str] | None = None,
-) -> TextClassifier:
+) -> Loaded:
     """Check, bring here, load and warm up a model.
 
     Raises:
@@ -54,10 +64,10 @@ def load_model(
     folder = open_folder(uri, claims_root=claims_root, credentials=credentials or {})
     described = describe(folder, digest)
     path = bring(folder, described, scratch)
-    model = TextClassifier(path, described.manifest, described.digest, threads=threads)
-    model.warm_up()
-    _log.info("model loaded", extra={"uri": uri, "digest": described.digest, "task": model.task})
-    return model
+    answerer = load_answerer(path, described.manifest, threads=threads)
+    warm_up(answerer)
+    _log.info("model loaded", extra={"uri": uri, "digest": described.digest, "task": described.manifest.task})
+    return Loaded(described.manifest, described.digest, answerer)
 
 
 def run_server(
@@ -104,8 +114,10 @@ def run_server(
         )
         service = Service(
             name=name or model.manifest.provenance.study,
-            model=model,
-            metrics=ServerMetrics(task=model.task, digest=model.digest),
+            manifest=model.manifest,
+            digest=model.digest,
+            answerer=model.answerer,
+            metrics=ServerMetrics(task=model.manifest.task, digest=model.digest),
             executor=ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict"),
             traffic=Traffic(),
             max_body_bytes=max_body_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoglm_api.catalog import DEFAULTS, TASKS, TaskDeclaration, defaults
+from autoglm_api.catalog import TASKS, TaskDeclaration
 from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, check_parameters, check_point
 
 tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -24,10 +24,11 @@ def test_good_points_are_in_the_default_space(task: TaskDeclaration) -> None:
 
 
 @tasks
-def test_every_knob_has_a_default_of_its_type(task: TaskDeclaration) -> None:
-    known = DEFAULTS[task.name]
-    assert set(known) == set(task.knobs)
-    assert {name: type(value) for name, value in known.items()} == dict(task.knobs)
+def test_defaults_are_values_that_the_knobs_take(task: TaskDeclaration) -> None:
+    for name, knob in task.knobs.items():
+        for value in (knob.default, *knob.by_method.values()):
+            knob.check(Parameter(name=name, categorical=Choices(choices=(value,))))
+    assert set(task.shown) <= set(task.metrics)
 
 
 def test_a_good_point_keeps_what_fits_and_leaves_the_rest_to_the_sampler() -> None:
@@ -58,5 +59,10 @@ def test_a_knob_that_can_never_work_is_refused_at_the_door(parameter: Parameter,
 
 
 def test_only_the_knobs_that_a_method_looks_at_have_defaults_there() -> None:
-    assert set(defaults("text-classification", {"method": "head"})) == {"method", "head_c", "pooling", "max_length"}
-    assert defaults("text-classification", {"method": "full"})["learning_rate"] == 1e-4
+    assert set(TASKS["text-classification"].defaults({"method": "head"})) == {
+        "method",
+        "head_c",
+        "pooling",
+        "max_length",
+    }
+    assert TASKS["text-classification"].defaults({"method": "full"})["learning_rate"] == 1e-4

@@ -11,7 +11,7 @@ from autoglm_serving import main
 from autoglm_serving.metrics import ServerMetrics
 
 DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "serving.md").read_text()
-SOURCES = "".join(path.read_text() for path in Path(autoglm_serving.__file__).parent.glob("*.py"))
+SOURCES = "".join(path.read_text() for path in Path(autoglm_serving.__file__).parent.rglob("*.py"))
 
 
 def first_cells(heading: str) -> set[str]:

@@ -126,7 +126,7 @@ def test_metrics_count_requests_by_code_and_keep_their_labels_few(client: httpx.
         ({"data": ["hello", 7]}, "NotText", "data[1] must be a text, got a number"),
         ({"data": [["hello"]]}, "NotText", "data[0] must be a text, got a list"),
         ({"data": "card\0"}, "NotText", "NUL"),
-        ({"data": ["hello"] * (MAX_ITEMS + 1)}, "TooManyTexts", f"{MAX_ITEMS + 1} texts; at most {MAX_ITEMS}"),
+        ({"data": ["hello"] * (MAX_ITEMS + 1)}, "TooManyItems", f"{MAX_ITEMS + 1} items; at most {MAX_ITEMS}"),
         ({"data": "a" * (MAX_CHARACTERS + 1)}, "TextTooLong", f"at most {MAX_CHARACTERS}"),
         ({"data": "hello", "task_type": "translation"}, "WrongTask", "'text-classification', not 'translation'"),
         ({"data": "hello", "task_type": 3}, "BadRequest", "task_type"),

@@ -7,7 +7,7 @@ trials. Then, for each trial: `fit` (reports, checkpoints, may be stopped) → `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -15,6 +15,8 @@ from autoglm_api.base import Scalar
 from autoglm_api.locations import Location
 from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
+
+from .metrics import Ints
 
 SplitName = Literal["validation", "test"]
 
@@ -95,21 +97,81 @@ class FittedModel(Protocol):
 
 @dataclass(frozen=True)
 class ExportDescription:
-    """What the manifest must say of the exported files beyond their digests."""
+    """What the manifest must say of the exported files beyond their digests.
+
+    Attributes:
+        labels: the model's classes by index; empty where a task has none.
+        inputs: names of the graph's inputs.
+        settings: what the server must know besides (windows, thresholds).
+    """
 
     labels: tuple[str, ...]
     max_length: int
     inputs: tuple[str, ...]
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Row by row: the true label's index, the probabilities (labels,) in order, and the text."""
+class Mistake:
+    """A wrongly answered row, in words."""
 
+    item: str
+    truth: str
+    answer: str
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A section of the report: counts (labels, labels), rows are the truth, columns the answer."""
+
+    title: str
+    note: str
     labels: tuple[str, ...]
-    truth: tuple[int, ...]
-    probabilities: tuple[tuple[float, ...], ...]
-    texts: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A section of the report: cells are words or numbers; the first column names the row."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A section of the report: lines, name → (x values, y values), each of one length."""
+
+    title: str
+    note: str
+    x_label: str
+    y_label: str
+    lines: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+
+
+Section = Matrix | Table | Curves
+
+
+class Predictions(Protocol):
+    """What a model says of the rows of one split, beside the truth."""
+
+    def __len__(self) -> int:
+        """Rows."""
+
+    def measure(self, rows: Ints | None = None) -> dict[str, float]:
+        """The task's metrics, but for latency, over `rows` (indices, with repetition: a bootstrap); None = all."""
+
+    def wrong(self) -> int:
+        """How many rows are not answered exactly right."""
+
+    def mistakes(self, limit: int) -> list[Mistake]:
+        """Wrong answers that teach most, worst first."""
+
+    def sections(self) -> list[Section]:
+        """What the report shows of where the model is wrong."""
 
 
 class LoadedTask(Protocol):
@@ -145,14 +207,16 @@ class LoadedTask(Protocol):
             DataError: the labels of the training rows have changed since.
         """
 
+    @property
+    def baseline_name(self) -> str:
+        """What the baseline is, in two or three words."""
+
     def baseline(self, split: SplitName) -> Predictions:
-        """The plain baseline (TF-IDF and logistic regression for text), fitted on the training rows."""
+        """What a plain method without a language model answers, fitted on the training rows."""
 
 
 class Task(Protocol):
-    """One kind of problem. Registered by name in `tasks/__init__.py`."""
-
-    name: str
+    """One kind of problem; declared in `autoglm_api.catalog`, or by a plug-in."""
 
     def load(self, run: Run, places: Places) -> LoadedTask:
         """Read and check model and data; everything that can be refused is refused here.

@@ -6,12 +6,13 @@ import hashlib
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
 from autoglm_api.locations import Location
 from autoglm_api.manifest import DataDigests
-from autoglm_api.study import Columns, Data
+from autoglm_api.study import Data
 
 from .errors import DataError
 from .formats import read_cells
@@ -88,13 +89,14 @@ def load_dataset(data: Data, locate: Callable[[str], Location], *, seed: int) ->
     Raises:
         DataError: with the sentence for the user.
     """
-    train = read_rows(data.train.source, locate, data.columns)
+    columns = TEXT_CLASSIFICATION.named_columns(data.columns)
+    train = read_rows(data.train.source, locate, columns)
     if data.validation.source is not None:
-        validation = read_rows(data.validation.source, locate, data.columns)
+        validation = read_rows(data.validation.source, locate, columns)
     else:
         assert data.validation.fraction is not None, "the spec holds exactly one of source and fraction"
         train, validation = hold_out(train, data.validation.fraction, seed=seed)
-    test = read_rows(data.test.source, locate, data.columns) if data.test else None
+    test = read_rows(data.test.source, locate, columns) if data.test else None
     labels = tuple(sorted({row.label for row in train.rows}))
     if len(labels) == 1:
         raise DataError(
@@ -107,23 +109,24 @@ def load_dataset(data: Data, locate: Callable[[str], Location], *, seed: int) ->
     return Dataset(train=train, validation=validation, test=test, labels=labels)
 
 
-def read_rows(source: str, locate: Callable[[str], Location], columns: Columns) -> Rows:
-    """Read one source; texts and labels are kept exactly as written.
+def read_rows(source: str, locate: Callable[[str], Location], columns: Mapping[str, str]) -> Rows:
+    """Read one source; texts and labels are kept exactly as written. `columns`: role → name, both roles given.
 
     Raises:
         DataError: it cannot be had, read, or holds no usable rows.
     """
+    text_column, label_column = columns["text"], columns["label"]
     content = read_bytes(source, _locate(source, locate), DataError)
     if not content.strip():
-        raise DataError(f"{source}: the file is empty; it needs rows with {columns.text!r} and {columns.label!r}")
+        raise DataError(f"{source}: the file is empty; it needs rows with {text_column!r} and {label_column!r}")
     rows = []
-    for line, (text, label) in read_cells(source, content, (columns.text, columns.label)):
-        for column, value in ((columns.text, text), (columns.label, label)):
+    for line, (text, label) in read_cells(source, content, (text_column, label_column)):
+        for column, value in ((text_column, text), (label_column, label)):
             if not value.strip():
                 raise DataError(f"{source}, line {line}: {column!r} is empty ({value!r}); fill it in or drop the row")
         rows.append(Row(text, label, line))
     if not rows:
-        raise DataError(f"{source}: no rows; it needs at least one with {columns.text!r} and {columns.label!r}")
+        raise DataError(f"{source}: no rows; it needs at least one with {text_column!r} and {label_column!r}")
     return Rows(source, tuple(rows))
 
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from autoglm_api.attempts import Export, TrialAttribute
 from autoglm_api.base import Scalar
-from autoglm_api.catalog import defaults
+from autoglm_api.catalog import find_task
 from autoglm_api.manifest import MANIFEST, Manifest, ModelFile, Provenance, digest
 from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of
@@ -68,7 +68,7 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         folder.mkdir()
         description = fitted.export(folder)
         logical = logical_trials(trials, read_limits(study))
-        content = _judge(loaded, run, winner, fitted, logical, started)
+        content = _judge(loaded, run, winner, fitted, logical, started, description.labels)
         manifest, written = _write(content, description, folder)
         artifacts.delete(FOLDER)
         artifacts.upload(folder, FOLDER)
@@ -88,6 +88,7 @@ def _judge(
     fitted: FittedModel,
     trials: Sequence[LogicalTrial],
     started: float,
+    labels: tuple[str, ...],
 ) -> ReportContent:
     """The winner beside its contenders on the test rows; `started` is the process's CPU time when the export began."""
     split: SplitName = "test" if loaded.has_test else "validation"
@@ -97,6 +98,7 @@ def _judge(
         best=winner,
         trials=tuple(trials),
         contenders=tuple(contenders),
+        labels=labels,
         judged_on=split,
         missing=tuple(missing),
         digests=loaded.digests,
@@ -155,9 +157,10 @@ def _contenders(
     loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName
 ) -> tuple[list[Contender], list[str]]:
     """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
-    chosen = {**defaults(run.task, winner.params), **winner.params}
+    task = find_task(run.task)
+    chosen = {**task.defaults(winner.params), **winner.params}
     found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params))], []
-    usual = dict(defaults(run.task, {}))
+    usual = task.defaults({})
     if chosen == usual:
         missing.append("The winner is the default configuration.")
     else:
@@ -166,7 +169,7 @@ def _contenders(
             found.append(_contender("default configuration", default, split, usual))
         except Infeasible as error:
             missing.append(f"The default configuration could not be trained: {error}.")
-    found.append(Contender("baseline (TF-IDF)", loaded.baseline(split), {}, {}))
+    found.append(Contender(f"baseline ({loaded.baseline_name})", loaded.baseline(split), {}, {}))
     return found, missing
 
 
@@ -176,8 +179,10 @@ def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]
 
 
 def _contender(name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar]) -> Contender:
-    latency = fitted.evaluate(split)["latency_p95_ms"]
-    return Contender(name, fitted.predict(split), {"latency_p95_ms": latency}, parameters)
+    predictions = fitted.predict(split)
+    of_rows = predictions.measure()
+    measured = {metric: value for metric, value in fitted.evaluate(split).items() if metric not in of_rows}
+    return Contender(name, predictions, measured, parameters)
 
 
 def _manifest(
@@ -191,6 +196,7 @@ def _manifest(
         labels=description.labels,
         max_length=description.max_length,
         inputs=description.inputs,
+        settings=dict(description.settings),
         metric=run.objective.metric,
         direction=run.objective.direction,
         parameters=dict(winner.parameters),

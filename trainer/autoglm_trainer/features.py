@@ -1,84 +1,54 @@
-"""What a frozen backbone says of the texts, computed once a process: tokens, pooled features, and latency."""
+"""What a frozen backbone says of the examples, computed once a process and kept for every later trial."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .classifier import POOLINGS, collate, encode, pool
-from .data import Rows
-from .errors import DataError
+from .examples import INFERENCE_BATCH, Batch, Examples, by_length, collate
 from .models import BaseModel
+from .network import POOLINGS, encode, pool
 
-# Rows a forward pass without gradients.
-INFERENCE_BATCH = 32
-
-Tokens = tuple[tuple[int, ...], ...]
+_TOKENS = "tokens"
 
 
 @dataclass
-class Corpus:
-    """The texts of each split as tokens and features, cached by what they depend on.
+class Features:
+    """Features under the clean backbone, float32 on the CPU.
 
-    A `max_length` beyond the longest text changes nothing, so it is cut to it before anything is looked up.
+    Of whole texts all that were ever asked for are kept; of single tokens, which are many, one set a split.
     """
 
     base: BaseModel
-    splits: Mapping[str, Rows]
-    _tokens: dict[tuple[str, int], Tokens] = field(default_factory=dict)
-    _features: dict[tuple[str, int], dict[str, Tensor]] = field(default_factory=dict)
+    _kept: dict[tuple[object, ...], dict[str, Tensor]] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Refuse texts of which the tokenizer keeps nothing.
+    def of(self, examples: Examples, pooling: str | None, heartbeat: Callable[[], None]) -> Tensor:
+        """(examples, hidden) with `pooling`; without, (answered tokens of all examples, hidden)."""
+        if examples.key not in self._kept:
+            if examples.positions is not None:
+                self._kept = {key: kept for key, kept in self._kept.items() if key[0] != examples.key[0]}
+            self._kept[examples.key] = self._pass(examples, heartbeat)
+        return self._kept[examples.key][pooling or _TOKENS]
 
-        Raises:
-            DataError: naming source, line and text.
-        """
-        for split, rows in self.splits.items():
-            for row, ids in zip(rows.rows, self.tokens(split, self.base.max_tokens), strict=True):
-                if not ids:
-                    raise DataError(
-                        f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {row.text[:80]!r};"
-                        " drop the row, or use a model that knows its script"
-                    )
-
-    def tokens(self, split: str, max_length: int) -> Tokens:
-        """Token ids of each text, truncated as the server will truncate."""
-        whole = self._encode(split, self.base.max_tokens)
-        return whole if max_length >= max(map(len, whole)) else self._encode(split, max_length)
-
-    def _encode(self, split: str, max_length: int) -> Tokens:
-        key = (split, max_length)
-        if key not in self._tokens:
-            encodings = self.base.tokenizer_for(max_length).encode_batch(list(self.splits[split].texts))
-            self._tokens[key] = tuple(tuple(encoding.ids) for encoding in encodings)
-        return self._tokens[key]
-
-    def features(self, split: str, *, max_length: int, pooling: str, heartbeat: Callable[[], None]) -> Tensor:
-        """Features (texts, hidden) under the clean backbone, float32 on the CPU; one pass serves every pooling."""
-        tokens = self.tokens(split, max_length)
-        key = (split, max(map(len, tokens)))
-        if key not in self._features:
-            self._features[key] = self._pass(tokens, heartbeat)
-        return self._features[key][pooling]
-
-    def _pass(self, tokens: Tokens, heartbeat: Callable[[], None]) -> dict[str, Tensor]:
-        backbone = self.base.clean()
-        pooled = {name: torch.empty(len(tokens), self.base.hidden_size) for name in POOLINGS}
+    def _pass(self, examples: Examples, heartbeat: Callable[[], None]) -> dict[str, Tensor]:
+        backbone, names = self.base.clean(), (_TOKENS,) if examples.positions is not None else POOLINGS
+        sizes = torch.tensor(examples.sizes)
+        starts = sizes.cumsum(0) - sizes
+        found = {name: torch.empty(int(sizes.sum()), self.base.hidden_size) for name in names}
         with torch.no_grad():
-            for rows in by_length(tokens, INFERENCE_BATCH):
-                batch = collate([tokens[row] for row in rows], pad_id=self.base.pad_id, device=self.base.device)
+            for rows in by_length(examples.tokens, INFERENCE_BATCH):
+                some = examples.take(rows)
+                batch = collate(some, pad_id=self.base.pad_id, device=self.base.device)
                 hidden = encode(backbone, batch.input_ids, batch.attention_mask)
-                for name, target in pooled.items():
-                    target[rows] = pool(hidden, batch.attention_mask, name).cpu()
+                places = torch.cat([torch.arange(int(sizes[row])) + starts[row] for row in rows])
+                for name, target in found.items():
+                    target[places] = _features(hidden, batch, name).cpu()
                 heartbeat()
-        return pooled
+        return found
 
 
-def by_length(tokens: Tokens, size: int) -> list[list[int]]:
-    """Row numbers in batches of texts of like length."""
-    order = sorted(range(len(tokens)), key=lambda row: (len(tokens[row]), row))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+def _features(hidden: Tensor, batch: Batch, name: str) -> Tensor:
+    return batch.answers(hidden).float() if name == _TOKENS else pool(hidden, batch.attention_mask, name)

@@ -1,21 +1,20 @@
-"""The gradient loop that `lora` and `full` share: plain torch, seeded, resumable to the bit, stopped from outside."""
+"""The gradient loop of all methods: plain torch, seeded, resumable to the bit, stopped from outside."""
 
 from __future__ import annotations
 
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .classifier import Classifier, collate
 from .contract import TrialControl
-from .features import Tokens
+from .examples import Examples, Tokens, collate
+from .network import Network
 from .settings import Settings
 
 REPORTS_PER_EPOCH = 2
@@ -25,34 +24,32 @@ _BUCKET = 20
 _WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
 
 
-@dataclass(frozen=True)
-class Examples:
-    """The training rows as numbers."""
-
-    tokens: Tokens
-    targets: tuple[int, ...]
-    pad_id: int
-
-
 class Loop:
-    """One training run of a classifier; its whole state goes into a checkpoint.
+    """One training run of a network; its whole state goes into a checkpoint.
 
     Steps that are *reported* count half epochs, so that pruners compare trials of any batch size at the same
     amount of data seen; `step` counts optimiser steps.
     """
 
-    def __init__(self, classifier: Classifier, examples: Examples, settings: Settings, seed: int) -> None:
-        self.classifier, self.examples, self.settings, self.seed = classifier, examples, settings, seed
-        self.device = next(classifier.parameters()).device
-        self.trained = {name: value for name, value in classifier.named_parameters() if value.requires_grad}
-        self.steps_per_epoch = math.ceil(len(examples.targets) / settings.batch_size)
+    def __init__(
+        self,
+        network: Network,
+        examples: Examples,
+        criterion: Callable[[Examples], Callable[[Tensor], Tensor]],
+        settings: Settings,
+        seed: int,
+    ) -> None:
+        self.network, self.examples, self.criterion = network, examples, criterion
+        self.settings, self.seed = settings, seed
+        self.device = next(network.parameters()).device
+        self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self.steps_per_epoch = math.ceil(len(examples) / settings.batch_size)
         self.total = self.steps_per_epoch * settings.epochs
         self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         self.step = 0
         self.reported = 0
 
-    def run(self, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
+    def run(self, control: TrialControl, evaluate: Callable[[bool], float], *, pad_id: int) -> None:
         """Train to the end, reporting `evaluate(trained)` twice an epoch; `trained` only at the very end.
 
         Raises:
@@ -63,7 +60,7 @@ class Loop:
         while self.step < self.total:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
-                self._advance(batch)
+                self._advance(self.examples.take(batch), pad_id)
                 control.heartbeat()
                 reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
                 if reached > self.reported:
@@ -71,16 +68,16 @@ class Loop:
                     control.report(reached, evaluate(self.step == self.total))
                 control.checkpoint(self.reported, self.save)
 
-    def _advance(self, batch: Sequence[int]) -> None:
-        self.classifier.train()
+    def _advance(self, examples: Examples, pad_id: int) -> None:
+        self.network.train()
         rate = self._schedule()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        inputs = collate([self.examples.tokens[row] for row in batch], pad_id=self.examples.pad_id, device=self.device)
-        targets = torch.tensor([self.examples.targets[row] for row in batch], device=self.device)
+        batch = collate(examples, pad_id=pad_id, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self.loss(self.classifier(inputs.input_ids, inputs.attention_mask), targets)
-        loss.backward()
+            logits = batch.answers(self.network(batch.input_ids, batch.attention_mask))
+            loss = self.criterion(examples)(logits)
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -131,7 +128,7 @@ class Loop:
         position = json.loads((folder / _POSITION).read_text())
         if position["total"] != self.total:
             raise ValueError(f"the checkpoint is of a run of {position['total']} steps, this one has {self.total}")
-        self.classifier.load_trained(load_file(folder / _WEIGHTS, device=str(self.device)))
+        self.network.load_trained(load_file(folder / _WEIGHTS, device=str(self.device)))
         state = load_file(folder / _STATE)
         for name, value in self.trained.items():
             kinds = ("step", "exp_avg", "exp_avg_sq")

@@ -10,7 +10,7 @@ import torch
 from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
 
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tasks.text_classification import LoadedTextClassification
+from autoglm_trainer.tuned import LoadedTuned
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,18 +32,16 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 
 @pytest.fixture(scope="session")
-def load(
-    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], LoadedTextClassification]:
+def load(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedTuned]:
     """Architecture → a task freshly loaded with colour rows, as a new process would have it."""
     folder = tmp_path_factory.mktemp("colours")
     train = write_rows(folder / "train.jsonl", colour_rows(60))
     test = write_rows(folder / "test.jsonl", colour_rows(30, start=100))
 
-    def loaded(architecture: str) -> LoadedTextClassification:
+    def loaded(architecture: str) -> LoadedTuned:
         run = make_run(f"file://{model_folder(architecture)}", train, data={"test": {"source": test}})
         task = get_task("text-classification").load(run, make_places(folder))
-        assert isinstance(task, LoadedTextClassification)
+        assert isinstance(task, LoadedTuned)
         return task
 
     return loaded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,15 @@ from autoglm_api.attempts import Export, Limits, TrialAttribute
 from autoglm_api.locations import Location
 from autoglm_api.manifest import Manifest, digest
 from autoglm_api.run import Run
+from autoglm_serving.answerer import load_answerer
 from autoglm_store.limits import write_limits
 from autoglm_store.sampling import suggest
 from autoglm_trainer.artifacts import Artifacts
 from autoglm_trainer.errors import ExportError, NothingToExport
 from autoglm_trainer.export import export_run, restore_winner
-from autoglm_trainer.graph import answer, check_graph
+from autoglm_trainer.graph import check_graph
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tasks.text_classification import LoadedTextClassification
+from autoglm_trainer.tuned import LoadedTuned
 
 ATTACK = 'the red <script>alert("red")</script> $\\frac{ sky'
 POINTS: list[dict[str, Any]] = [
@@ -50,21 +51,28 @@ class Exported(NamedTuple):
     run: Run
     export: Export
     folder: Path
-    task: LoadedTextClassification
+    task: LoadedTuned
+
+
+def served(folder: Path, manifest: Manifest, texts: Sequence[str]) -> Any:
+    """Probabilities (texts, labels) as the model server answers them."""
+    answerer = load_answerer(folder, manifest, threads=1)
+    answers = answerer.predict([answerer.parse(text, "data") for text in texts])
+    return np.array([[answer["scores"][label] for label in manifest.labels] for answer in answers])
 
 
 def store(root: Path) -> Artifacts:
     return Artifacts(f"file://{root}/store", Location("file", f"{root}/store"))
 
 
-def prepare(model: Path, root: Path) -> tuple[optuna.Study, Run, LoadedTextClassification]:
+def prepare(model: Path, root: Path) -> tuple[optuna.Study, Run, LoadedTuned]:
     """A study with finished trials of every kind, their weights where a worker puts them."""
     hostile = [{"text": ATTACK, "label": "blue"}, {"text": "sky </style> `x` | y", "label": "green"}]
     data = {"test": {"source": write_rows(root / "test.jsonl", [*colour_rows(30, start=100), *hostile])}}
     train = write_rows(root / "train.jsonl", colour_rows(60))
     run = make_run(f"file://{model}", train, artifacts=f"file://{root}/store", data=data, parameters=PARAMETERS)
     task = get_task(run.task).load(run, make_places(root))
-    assert isinstance(task, LoadedTextClassification)
+    assert isinstance(task, LoadedTuned)
     study = optuna.create_study(direction="maximize")
     write_limits(study, Limits(max=5, max_failed=5, retries=0))
     for point in POINTS:
@@ -125,30 +133,30 @@ def test_the_best_trial_is_exported_and_judged_on_the_test_rows(exported: Export
 def test_the_files_alone_answer_as_the_trained_model(exported: Exported, manifest: Manifest, tmp_path: Path) -> None:
     store(exported.folder.parent.parent).download(f"trials/{exported.export.trial}", tmp_path)
     trained = exported.task.restore(exported.study.best_params, tmp_path).predict("test")
-    answers = answer(exported.folder, trained.texts, batch=7)
-    assert np.abs(answers - np.array(trained.probabilities)).max() < 1e-5
+    answers = served(exported.folder, manifest, trained.texts)
+    assert np.abs(answers - trained.probabilities).max() < 1e-5
     assert manifest.test is not None
-    assert (answers.argmax(1) == np.array(trained.truth)).mean() == pytest.approx(manifest.test["accuracy"])
+    assert (answers.argmax(1) == trained.truth).mean() == pytest.approx(manifest.test["accuracy"])
 
 
-def test_the_merged_weights_give_the_same_answers_in_transformers(exported: Exported) -> None:
+def test_the_merged_weights_give_the_same_answers_in_transformers(exported: Exported, manifest: Manifest) -> None:
     weights = load_file(exported.folder / "model.safetensors")
     backbone = AutoModel.from_config(AutoConfig.from_pretrained(exported.folder)).eval()
     backbone.load_state_dict(
         {name.removeprefix("backbone."): value for name, value in weights.items() if name.startswith("backbone.")}
     )
     text = "天空 蓝 色"
-    ids = torch.tensor([exported.task.corpus.base.tokenizer_for(64).encode(text).ids])
+    ids = torch.tensor([exported.task.base.tokenizer_for(64).encode(text).ids])
     with torch.no_grad():
         hidden = backbone(input_ids=ids).last_hidden_state[0]  # (tokens, hidden)
         pooled = hidden[-1] if exported.study.best_params["pooling"] == "last" else hidden.mean(0)
-        logits = pooled @ weights["head.weight"].T + weights["head.bias"]
-    assert np.abs(logits.softmax(-1).numpy() - answer(exported.folder, [text])).max() < 1e-5
+        logits = pooled @ weights["head.output.weight"].T + weights["head.output.bias"]
+    assert np.abs(logits.softmax(-1).numpy() - served(exported.folder, manifest, [text])).max() < 1e-5
 
 
 @pytest.mark.parametrize(("architecture", "method"), [("bert", "full"), ("glm4", "lora")])
 def test_adapters_and_tuned_weights_are_exported_with_padding_and_truncation(
-    load: Callable[[str], LoadedTextClassification], tmp_path: Path, architecture: str, method: str
+    load: Callable[[str], LoadedTuned], tmp_path: Path, architecture: str, method: str
 ) -> None:
     task = load(architecture)
     point = {"method": method, "epochs": 1, "learning_rate": 1e-2, "max_length": 8, "pooling": "mean"}
@@ -156,11 +164,14 @@ def test_adapters_and_tuned_weights_are_exported_with_padding_and_truncation(
     described = fitted.export(tmp_path)
     assert (described.max_length, described.inputs) == (8, ("input_ids", "attention_mask"))
     trained = fitted.predict("test")
-    answers = answer(tmp_path, trained.texts, batch=30)
-    assert np.abs(answers - np.array(trained.probabilities)).max() < 1e-5
-    wrong = np.roll(answers, 1, axis=1)
+    manifest = Manifest.model_construct(
+        task="text-classification", labels=described.labels, max_length=8, inputs=described.inputs
+    )
+    answers = served(tmp_path, manifest, trained.texts)
+    assert np.abs(answers - trained.probabilities).max() < 1e-5
+    wrong = list(np.roll(answers, 1, axis=1)[:, None, :])
     with pytest.raises(ExportError, match=r"answers differently.*allowed 0\.0001"):
-        check_graph(tmp_path, trained.texts, wrong)
+        check_graph(tmp_path, fitted._examples("test"), wrong, pad_id=0)
 
 
 def test_a_trial_whose_weights_are_gone_is_trained_again_from_its_seed(exported: Exported, tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_a_trial_whose_weights_are_gone_is_trained_again_from_its_seed(exported:
     del trial.user_attrs[TrialAttribute.WEIGHTS]
     first, again = (restore_winner(task, run, trial, artifacts, tmp_path).predict("test") for _ in range(2))
     assert trial.params["method"] == "lora"
-    assert first == again
+    assert np.array_equal(first.probabilities, again.probabilities)
 
 
 def test_nothing_feasible_is_nothing_to_export(exported: Exported, tmp_path: Path) -> None:

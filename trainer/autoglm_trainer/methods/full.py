@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from autoglm_trainer.classifier import Classifier
-from autoglm_trainer.features import Corpus
+from torch import nn
+
+from autoglm_trainer.models import BaseModel
+from autoglm_trainer.network import Head, Network
 from autoglm_trainer.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
@@ -15,15 +17,16 @@ class Full:
 
     frozen_backbone = False
 
-    def build(self, corpus: Corpus, settings: Settings, labels: int) -> Classifier:
+    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone, unfrozen."""
-        base = corpus.base
         backbone = base.unfrozen()
         set_dropout(backbone, settings.dropout)
-        return Classifier(backbone, base.hidden_size, labels, pooling=settings.pooling, dropout=settings.dropout).to(
-            base.device
-        )
+        return Network(backbone, head).to(base.device)
 
     def fit(self, fitting: Fitting) -> None:
         """Train by gradient."""
         fit_by_gradient(fitting)
+
+    def merged(self, backbone: nn.Module) -> nn.Module:
+        """As it is."""
+        return backbone

@@ -1,21 +1,19 @@
-"""What `lora` and `full` have in common."""
+"""What the methods that train step by step have in common."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from autoglm_trainer.training import Examples, Loop
+from autoglm_trainer.training import Loop
 
 from .method import Fitting
 
 
 def fit_by_gradient(fitting: Fitting) -> None:
     """Run the training loop, from the control's checkpoint if there is one."""
-    corpus, settings = fitting.corpus, fitting.settings
-    examples = Examples(
-        tokens=corpus.tokens("train", settings.max_length), targets=fitting.targets, pad_id=corpus.base.pad_id
+    Loop(fitting.network, fitting.examples, fitting.criterion, fitting.settings, fitting.control.seed).run(
+        fitting.control, fitting.evaluate, pad_id=fitting.base.pad_id
     )
-    Loop(fitting.classifier, examples, settings, fitting.control.seed).run(fitting.control, fitting.evaluate)
 
 
 def set_dropout(backbone: nn.Module, dropout: float) -> None:

@@ -1,4 +1,4 @@
-"""`head`: multinomial logistic regression on the frozen backbone's features, which are computed once a process.
+"""`head`: a linear layer on the frozen backbone's features, which are computed once a process, solved exactly.
 
 It reports no steps: its first value would be its last, and beside trials that are still learning a pruner would
 take that for a head start.
@@ -11,12 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from autoglm_trainer.classifier import Classifier
 from autoglm_trainer.errors import NonFinite
-from autoglm_trainer.features import Corpus
+from autoglm_trainer.models import BaseModel
+from autoglm_trainer.network import Head as NetworkHead
+from autoglm_trainer.network import Network
 from autoglm_trainer.settings import Settings
 
-from .method import Fitting
+from .method import Fitting, Loss
 
 _ITERATIONS = 300
 
@@ -26,56 +27,56 @@ class Head:
 
     frozen_backbone = True
 
-    def build(self, corpus: Corpus, settings: Settings, labels: int) -> Classifier:
-        """Only the linear layer is trainable."""
-        base = corpus.base
-        classifier = Classifier(base.clean(), base.hidden_size, labels, pooling=settings.pooling, dropout=0.0)
-        return classifier.to(base.device)
+    def build(self, base: BaseModel, settings: Settings, head: NetworkHead) -> Network:
+        """Only the linear layer is trainable; dropout has no place in an exact solution."""
+        head.dropout.p = 0.0
+        return Network(base.clean(), head).to(base.device)
 
     def fit(self, fitting: Fitting) -> None:
         """Solve for the linear layer."""
-        settings, head = fitting.settings, fitting.classifier.head
-        features = fitting.corpus.features(
-            "train",
-            max_length=settings.max_length,
-            pooling=settings.pooling,
-            heartbeat=fitting.control.heartbeat,
-        )
+        head, heartbeat = fitting.network.head, fitting.control.heartbeat
+        features = fitting.features.of(fitting.examples, head.pooling, heartbeat)
         if not features.isfinite().all():
             # The solver would end with an error about overflow that names neither the model nor a remedy.
             raise NonFinite("the frozen model answers with NaN or infinity; check its weights")
-        weight, bias = logistic_regression(
+        weight, bias = solve_linear(
             features,
-            torch.tensor(fitting.targets),
-            labels=head.out_features,
-            c=settings.head_c,
-            heartbeat=fitting.control.heartbeat,
+            fitting.criterion(fitting.examples),
+            outputs=head.output.out_features,
+            c=fitting.settings.head_c,
+            heartbeat=heartbeat,
         )
         with torch.no_grad():
-            head.weight.copy_(weight)
-            head.bias.copy_(bias)
+            head.output.weight.copy_(weight)
+            head.output.bias.copy_(bias)
+
+    def merged(self, backbone: nn.Module) -> nn.Module:
+        """As it is."""
+        return backbone
 
 
-def logistic_regression(
-    features: Tensor, targets: Tensor, *, labels: int, c: float, heartbeat: Callable[[], None]
+def solve_linear(
+    features: Tensor, loss: Loss, *, outputs: int, c: float, heartbeat: Callable[[], None]
 ) -> tuple[Tensor, Tensor]:
-    """L2-penalised multinomial logistic regression on standardised features, as one linear layer for the plain ones.
+    """The L2-penalised linear layer on standardised features, written as one for the plain ones.
+
+    With cross-entropy as `loss` this is multinomial logistic regression.
 
     Args:
-        features: (rows, hidden).
-        targets: (rows,), label indices.
-        labels: how many there are.
-        c: inverse strength of the penalty: mean cross-entropy + |weight|² / (2 * c * rows).
+        features: (answers, hidden).
+        loss: a convex mean over the answers of logits (answers, outputs).
+        outputs: how many a feature vector gets.
+        c: inverse strength of the penalty: loss + |weight|² / (2 * c * answers).
         heartbeat: called at every evaluation of the loss.
 
     Returns:
-        weight (labels, hidden) and bias (labels,).
+        weight (outputs, hidden) and bias (outputs,).
     """
     mean, scale = features.mean(0), features.std(0, correction=0)
     scale = torch.where(scale > 1e-6, scale, 1.0)
     scaled = (features - mean) / scale
-    weight = torch.zeros(labels, features.shape[1], requires_grad=True)
-    bias = torch.zeros(labels, requires_grad=True)
+    weight = torch.zeros(outputs, features.shape[1], requires_grad=True)
+    bias = torch.zeros(outputs, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=_ITERATIONS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
     )
@@ -83,10 +84,9 @@ def logistic_regression(
     def closure() -> Tensor:
         heartbeat()
         optimizer.zero_grad()
-        penalty = weight.square().sum() / (2 * c * len(targets))
-        loss: Tensor = nn.functional.cross_entropy(scaled @ weight.T + bias, targets) + penalty
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        value = loss(scaled @ weight.T + bias) + weight.square().sum() / (2 * c * len(features))
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     plain = weight.detach() / scale

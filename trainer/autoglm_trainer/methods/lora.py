@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import peft
+from torch import nn
 
-from autoglm_trainer.classifier import Classifier
-from autoglm_trainer.features import Corpus
+from autoglm_trainer.models import BaseModel
+from autoglm_trainer.network import Head, Network
 from autoglm_trainer.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
@@ -17,9 +18,8 @@ class Lora:
 
     frozen_backbone = False
 
-    def build(self, corpus: Corpus, settings: Settings, labels: int) -> Classifier:
+    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone with fresh adapters."""
-        base = corpus.base
         set_dropout(base.clean(), settings.dropout)
         config = peft.LoraConfig(
             r=settings.lora_r,
@@ -27,11 +27,14 @@ class Lora:
             lora_dropout=settings.lora_dropout,
             target_modules="all-linear",
         )
-        backbone = base.with_lora(config)
-        return Classifier(backbone, base.hidden_size, labels, pooling=settings.pooling, dropout=settings.dropout).to(
-            base.device
-        )
+        return Network(base.with_lora(config), head).to(base.device)
 
     def fit(self, fitting: Fitting) -> None:
         """Train by gradient."""
         fit_by_gradient(fitting)
+
+    def merged(self, backbone: nn.Module) -> nn.Module:
+        """The base weights with the adapters added."""
+        assert isinstance(backbone, peft.LoraModel)
+        merged: nn.Module = backbone.merge_and_unload()
+        return merged

@@ -1,4 +1,4 @@
-"""What a tuning method is: it builds a classifier around the base model, and trains it."""
+"""What a tuning method is: it builds a network around the base model, and trains it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoglm_trainer.classifier import Classifier
+from torch import Tensor, nn
+
 from autoglm_trainer.contract import TrialControl
-from autoglm_trainer.features import Corpus
+from autoglm_trainer.examples import Examples
+from autoglm_trainer.features import Features
+from autoglm_trainer.models import BaseModel
+from autoglm_trainer.network import Head, Network
 from autoglm_trainer.settings import Settings
+
+Loss = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -17,14 +23,17 @@ class Fitting:
     """All that a method needs to train.
 
     Attributes:
-        targets: label indices of the training rows.
-        evaluate: the objective metric of the classifier on validation rows, as it is now; True = and as it stays.
+        examples: the training rows.
+        criterion: examples → the loss of their logits, (answers, outputs) → ().
+        evaluate: the objective metric of the network on validation rows, as it is now; True = and as it stays.
     """
 
-    classifier: Classifier
+    network: Network
     settings: Settings
-    corpus: Corpus
-    targets: tuple[int, ...]
+    base: BaseModel
+    features: Features
+    examples: Examples
+    criterion: Callable[[Examples], Loss]
     control: TrialControl
     evaluate: Callable[[bool], float]
 
@@ -33,10 +42,13 @@ class Method(Protocol):
     """One way to tune; stateless."""
 
     frozen_backbone: bool
-    """Whether predictions can be made from cached features."""
+    """Whether predictions can be made from kept features."""
 
-    def build(self, corpus: Corpus, settings: Settings, labels: int) -> Classifier:
-        """A classifier around the base model; exactly what this method trains has `requires_grad`."""
+    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+        """A network around the base model, on its device; exactly what this method trains has `requires_grad`."""
 
     def fit(self, fitting: Fitting) -> None:
         """Train in place."""
+
+    def merged(self, backbone: nn.Module) -> nn.Module:
+        """A copy's backbone as it is exported: what can be folded into the base weights is."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 from optuna.trial import FrozenTrial
 
 from autoglm_api.base import Scalar
@@ -15,7 +14,7 @@ from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial
 from autoglm_trainer.contract import Predictions
-from autoglm_trainer.metrics import Floats, Ints, bootstrap, confusion_matrix, interval, measure
+from autoglm_trainer.metrics import Floats, bootstrap, interval
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,9 @@ class Contender:
     parameters: Mapping[str, Scalar]
 
     @cached_property
-    def probabilities(self) -> Floats:
-        """(rows, labels)."""
-        return np.array(self.predictions.probabilities, dtype=np.float64)
-
-    @cached_property
     def metrics(self) -> dict[str, float]:
         """All metrics."""
-        return {**measure(self.probabilities, np.array(self.predictions.truth)), **self.measured}
+        return {**self.predictions.measure(), **self.measured}
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,7 @@ class ReportContent:
     """Everything the templates show.
 
     Attributes:
+        labels: the model's classes; empty where it has none.
         contenders: the winner first; then the default configuration and the baseline, as far as they could be had.
         judged_on: `test`, or `validation` where the study names no test rows.
         missing: why a contender is missing, a sentence each.
@@ -60,6 +55,7 @@ class ReportContent:
     best: FrozenTrial
     trials: tuple[LogicalTrial, ...]
     contenders: tuple[Contender, ...]
+    labels: tuple[str, ...]
     judged_on: str
     missing: tuple[str, ...]
     digests: DataDigests
@@ -77,29 +73,29 @@ class ReportContent:
 
     @property
     def compared(self) -> str:
-        """The metric that contenders are compared by: the objective, or accuracy where rows do not tell it."""
+        """The metric that contenders are compared by: the objective, or the task's first where rows do not tell it."""
         metric = self.run.objective.metric
-        return "accuracy" if metric == "latency_p95_ms" else metric
+        return metric if metric not in self.winner.measured else TASKS[self.run.task].shown[0]
 
     @property
     def shown(self) -> tuple[str, ...]:
         """Metrics of the comparison, the compared one first."""
-        return tuple(dict.fromkeys((self.compared, "accuracy", "f1_macro", "loss")))
+        return tuple(dict.fromkeys((self.compared, *TASKS[self.run.task].shown)))
 
     @property
     def higher_is_better(self) -> bool:
         """Of the compared metric."""
         return TASKS[self.run.task].metrics[self.compared] == "Maximize"
 
-    @cached_property
-    def truth(self) -> Ints:
-        """True label indices of the judged rows."""
-        return np.array(self.winner.predictions.truth, dtype=np.int64)
+    @property
+    def judged(self) -> int:
+        """How many rows the contenders are judged on."""
+        return len(self.winner.predictions)
 
     @cached_property
     def _resampled(self) -> list[dict[str, Floats]]:
-        answers = [contender.probabilities for contender in self.contenders]
-        return bootstrap(answers, self.truth, seed=self.run.sampler.seed)
+        measures = [contender.predictions.measure for contender in self.contenders]
+        return bootstrap(measures, self.judged, seed=self.run.sampler.seed)
 
     def confidence(self, contender: int, metric: str) -> tuple[float, float]:
         """95 % bootstrap interval."""
@@ -111,33 +107,3 @@ class ReportContent:
         ours, theirs = self.winner.metrics[self.compared], self.contenders[contender].metrics[self.compared]
         low, high = interval(sign * (self._resampled[0][self.compared] - self._resampled[contender][self.compared]))
         return sign * (ours - theirs), low, high
-
-    @cached_property
-    def confusion(self) -> Ints:
-        """(labels, labels) of the winner; rows are the truth."""
-        return confusion_matrix(self.winner.probabilities.argmax(1), self.truth, len(self.winner.predictions.labels))
-
-    def mistakes(self, limit: int) -> list[Mistake]:
-        """The winner's wrong answers, the most confident first."""
-        labels, answers = self.winner.predictions.labels, self.winner.probabilities
-        wrong = np.flatnonzero(answers.argmax(1) != self.truth)
-        worst = sorted(wrong, key=lambda row: -answers[row].max())[:limit]
-        return [
-            Mistake(
-                text=self.winner.predictions.texts[row],
-                truth=labels[self.truth[row]],
-                predicted=labels[answers[row].argmax()],
-                confidence=float(answers[row].max()),
-            )
-            for row in worst
-        ]
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A wrongly answered row."""
-
-    text: str
-    truth: str
-    predicted: str
-    confidence: float

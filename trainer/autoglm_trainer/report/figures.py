@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.space import Choices, Parameter
+from autoglm_trainer.contract import Curves
 
 from .content import ReportContent
 
@@ -122,6 +123,19 @@ def comparison(content: ReportContent) -> str:
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"{content.compared} on {content.judged_on} rows, with 95 % intervals")
         return _svg(figure, f"{content.compared} of winner, default and baseline")
+
+
+def curves(section: Curves) -> str:
+    """Lines over one axis."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.9, 2.9)
+        for name, (xs, ys) in section.lines.items():
+            axes.plot(xs, ys, linewidth=1.6, label=name)
+        axes.set_xlabel(section.x_label)
+        axes.set_ylabel(section.y_label)
+        if len(section.lines) > 1:
+            axes.legend(loc="best", fontsize=8)
+        return _svg(figure, section.title)
 
 
 def _running_best(trials: Sequence[FrozenTrial], *, maximize: bool) -> tuple[list[int], list[float]]:

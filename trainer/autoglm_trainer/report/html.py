@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_store.ledger import LogicalTrial
+from autoglm_trainer.contract import Curves, Matrix, Section, Table
 
 from . import figures
 from .content import ReportContent
@@ -44,9 +45,9 @@ def render_report(content: ReportContent) -> str:
         states=_tally(content),
         table=_table(content),
         names=[parameter.name for parameter in content.run.parameters],
-        matrix=_matrix(content),
-        mistakes=content.mistakes(_MISTAKES),
-        wrong=int(content.confusion.sum() - content.confusion.trace()),
+        sections=[_section(section) for section in content.winner.predictions.sections()],
+        mistakes=content.winner.predictions.mistakes(_MISTAKES),
+        wrong=content.winner.predictions.wrong(),
         worker_seconds=sum(map(_seconds, content.trials)),
         limit=_ROWS,
     )
@@ -116,10 +117,17 @@ def _seconds(trial: LogicalTrial) -> float:
     return total
 
 
-def _matrix(content: ReportContent) -> list[tuple[str, list[tuple[int, float]]]]:
-    """Rows of the confusion matrix: the true label, then each cell's count and share of its row."""
-    labels, confusion = content.winner.predictions.labels, content.confusion
-    return [
-        (label, [(int(count), float(count) / max(1, int(row.sum()))) for count in row])
-        for label, row in zip(labels, confusion, strict=True)
-    ]
+def _section(section: Section) -> Mapping[str, object]:
+    """One of the task's own sections as the template draws it."""
+    shown: dict[str, object] = {"title": section.title, "note": section.note, "kind": type(section).__name__}
+    match section:
+        case Matrix():
+            shown["matrix"] = [
+                (label, [(count, count / max(1, sum(row))) for count in row])
+                for label, row in zip(section.labels, section.counts, strict=True)
+            ]
+        case Table():
+            shown |= {"header": section.header, "rows": section.rows}
+        case Curves():
+            shown["figure"] = Markup(figures.curves(section))  # noqa: S704
+    return shown

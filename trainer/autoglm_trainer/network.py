@@ -1,10 +1,8 @@
-"""The network that all methods train: a backbone, pooling that ignores padding, one linear layer."""
+"""The network that all methods train: a backbone, and a head on its hidden states that ignores padding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,24 +34,63 @@ def encode(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Te
     return hidden
 
 
-class Classifier(nn.Module):
-    """Token ids to logits."""
+class Head(nn.Module):
+    """What a task puts on the hidden states; `output` is its linear layer, the only part that a frozen fit trains."""
 
-    def __init__(self, backbone: nn.Module, hidden_size: int, labels: int, *, pooling: str, dropout: float) -> None:
+    output: nn.Linear
+    pooling: str | None
+
+    def __init__(self, hidden_size: int, outputs: int, *, dropout: float) -> None:
         super().__init__()
-        self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, labels)
+        self.output = nn.Linear(hidden_size, outputs)
+
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the linear layer sees, (batch, hidden) or (batch, tokens, hidden), in float32."""
+        raise NotImplementedError
+
+    @override
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, tokens, hidden) and its mask → logits (batch, outputs) or (batch, tokens, outputs)."""
+        logits: Tensor = self.output(self.dropout(self.features(hidden, attention_mask)))
+        return logits
+
+
+class PooledHead(Head):
+    """One answer for each text."""
+
+    def __init__(self, hidden_size: int, outputs: int, *, dropout: float, pooling: str) -> None:
+        super().__init__(hidden_size, outputs, dropout=dropout)
         self.pooling = pooling
 
-    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, tokens) twice → (batch, hidden)."""
-        return pool(encode(self.backbone, input_ids, attention_mask), attention_mask, self.pooling)
+    @override
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        assert self.pooling is not None, "a pooled head pools"
+        return pool(hidden, attention_mask, self.pooling)
+
+
+class TokenHead(Head):
+    """One answer for each token."""
+
+    pooling = None
+
+    @override
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        return hidden.float()
+
+
+class Network(nn.Module):
+    """Token ids to logits."""
+
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
 
     @override
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, tokens) twice → logits (batch, labels)."""
-        logits: Tensor = self.head(self.dropout(self.pooled(input_ids, attention_mask)))
+        """(batch, tokens) twice → logits (batch, outputs) or (batch, tokens, outputs)."""
+        logits: Tensor = self.head(encode(self.backbone, input_ids, attention_mask), attention_mask)
         return logits
 
     def trained_weights(self) -> dict[str, Tensor]:
@@ -77,22 +114,3 @@ class Classifier(nn.Module):
                 if parameter.shape != weights[name].shape:
                     raise ValueError(f"weights of another model: {name} is {tuple(weights[name].shape)}")
                 parameter.copy_(weights[name])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Padded token ids and their mask, (batch, tokens) each, int64."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-
-
-def collate(tokens: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Batch:
-    """Pad to the longest text, on the right."""
-    longest = max(len(ids) for ids in tokens)
-    input_ids = torch.full((len(tokens), longest), pad_id, dtype=torch.int64)
-    attention_mask = torch.zeros((len(tokens), longest), dtype=torch.int64)
-    for row, ids in enumerate(tokens):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        attention_mask[row, : len(ids)] = 1
-    return Batch(input_ids.to(device), attention_mask.to(device))

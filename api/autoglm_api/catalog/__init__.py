@@ -1,0 +1,28 @@
+"""The tasks as declarations: columns, metrics, default space, good first points. Checked at the door, without torch."""
+
+from __future__ import annotations
+
+from .declaration import Column, Direction, TaskDeclaration
+from .knobs import Knob
+from .methods import METHODS, MethodDeclaration
+from .plugins import installed
+from .text_classification import TEXT_CLASSIFICATION
+
+__all__ = ["METHODS", "TASKS", "Column", "Direction", "Knob", "MethodDeclaration", "TaskDeclaration", "find_task"]
+
+TASKS, UNUSABLE_TASKS = installed(
+    "autoglm.tasks", TaskDeclaration, {task.name: task for task in (TEXT_CLASSIFICATION,)}
+)
+
+
+def find_task(name: str) -> TaskDeclaration:
+    """The task called `name`.
+
+    Raises:
+        ValueError: there is none, or its plug-in cannot be used.
+    """
+    if name in UNUSABLE_TASKS:
+        raise ValueError(f"task: {UNUSABLE_TASKS[name]}")
+    if name not in TASKS:
+        raise ValueError(f"task: unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
+    return TASKS[name]

@@ -1,0 +1,121 @@
+"""A task as a declaration: what the door, the planner and the documentation know of it, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autoglm_api.base import Scalar
+from autoglm_api.space import Parameter, is_active, ordered
+
+from .knobs import Knob
+
+Direction = Literal["Maximize", "Minimize"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One role that a column of the data plays.
+
+    Attributes:
+        default: the column's name where `data.columns` says nothing.
+        meaning: what it holds, in a few words.
+        answer: whether it holds what the model shall find; the others are what a prediction is asked with.
+    """
+
+    default: str
+    meaning: str
+    answer: bool = False
+
+
+@dataclass(frozen=True)
+class TaskDeclaration:
+    """What is known of a task before anything is loaded.
+
+    Attributes:
+        summary: one sentence for people who choose a task.
+        columns: role → column.
+        example: an item as the model server is asked for it.
+        metrics: every metric that the task measures, with its better direction.
+        shown: the metrics that a report compares first.
+        knobs: every parameter name that the task understands.
+        parameters: the default search space.
+        points: good configurations, best first; tried before anything is sampled.
+        trainer: `module:attribute` of the `contract.Task`, imported by workers only.
+        server: `module:attribute` of the answerer, imported by the model server only.
+    """
+
+    name: str
+    summary: str
+    columns: Mapping[str, Column]
+    example: object
+    metrics: Mapping[str, Direction]
+    shown: tuple[str, ...]
+    knobs: Mapping[str, Knob]
+    parameters: tuple[Parameter, ...]
+    points: tuple[Mapping[str, Scalar], ...]
+    trainer: str
+    server: str
+
+    @property
+    def methods(self) -> tuple[Scalar, ...]:
+        """The tuning methods; empty where a task has none to choose from."""
+        return self.knobs["method"].choices if "method" in self.knobs else ()
+
+    def defaults(self, point: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The values of the knobs that matter at `point` where it says nothing of them."""
+        method = self._method(point)
+        known = {name: knob.value(method) for name, knob in self.knobs.items() if knob.matters(method)}
+        return known if method is None else {**known, "method": method}
+
+    def complete(self, point: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """`point` with every knob filled in, those that do not matter there too."""
+        return {**{name: knob.default for name, knob in self.knobs.items()}, **self.defaults(point), **point}
+
+    def _method(self, point: Mapping[str, Scalar]) -> str | None:
+        return str(point.get("method", self.knobs["method"].default)) if "method" in self.knobs else None
+
+    def named_columns(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Role → column name, with the defaults filled in.
+
+        Raises:
+            ValueError: a role that the task does not have.
+        """
+        for role in columns:
+            if role not in self.columns:
+                raise ValueError(f"data.columns: {self.name} has no column {role!r}; known: {', '.join(self.columns)}")
+        return {role: columns.get(role, column.default) for role, column in self.columns.items()}
+
+    def good_points(self, parameters: Sequence[Parameter]) -> Iterator[dict[str, Scalar]]:
+        """The good points cut to `parameters`; a value outside its range is left to the sampler.
+
+        A point whose value does not exist where others depend on it (a method that the space leaves out) is dropped.
+        """
+        parents = {parameter.when.parameter for parameter in parameters if parameter.when}
+        seen: list[dict[str, Scalar]] = []
+        for point in self.points:
+            cut: dict[str, Scalar] = {}
+            misfits: set[str] = set()
+            for parameter in ordered(parameters):
+                if parameter.name not in point or not is_active(parameter, cut):
+                    continue
+                if parameter.contains(point[parameter.name]):
+                    cut[parameter.name] = point[parameter.name]
+                else:
+                    misfits.add(parameter.name)
+            if cut and not misfits & (parents | {"method"}) and cut not in seen:
+                seen.append(cut)
+                yield cut
+
+    def check_space(self, parameters: Sequence[Parameter]) -> None:
+        """Refuse parameters and choices that the task does not know.
+
+        Raises:
+            ValueError: naming the parameter, its value and what is known.
+        """
+        for parameter in parameters:
+            if parameter.name not in self.knobs:
+                known = ", ".join(sorted(self.knobs))
+                raise ValueError(f"parameters: {self.name} has no parameter {parameter.name!r}; known: {known}")
+            self.knobs[parameter.name].check(parameter)

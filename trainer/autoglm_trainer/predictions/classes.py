@@ -1,0 +1,60 @@
+"""One label for each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from autoglm_trainer.contract import Matrix, Mistake, Section
+from autoglm_trainer.metrics import Floats, Ints
+from autoglm_trainer.metrics.classes import confusion_matrix, measure
+
+
+@dataclass(frozen=True)
+class ClassPredictions:
+    """Row by row: the true label's index (rows,), the probabilities (rows, labels), and what was asked."""
+
+    labels: tuple[str, ...]
+    truth: Ints
+    probabilities: Floats
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def measure(self, rows: Ints | None = None) -> dict[str, float]:
+        """Accuracy, macro F1, precision, recall, cross-entropy."""
+        if rows is None:
+            return measure(self.probabilities, self.truth)
+        return measure(self.probabilities[rows], self.truth[rows])
+
+    @cached_property
+    def confusion(self) -> Ints:
+        """(labels, labels); rows are the truth."""
+        return confusion_matrix(self.probabilities.argmax(1), self.truth, len(self.labels))
+
+    def wrong(self) -> int:
+        """Rows whose likeliest label is not the true one."""
+        return int(self.confusion.sum() - self.confusion.trace())
+
+    def mistakes(self, limit: int) -> list[Mistake]:
+        """Wrong answers, the most confident first."""
+        wrong = np.flatnonzero(self.probabilities.argmax(1) != self.truth)
+        worst = sorted(wrong, key=lambda row: -self.probabilities[row].max())[:limit]
+        return [
+            Mistake(
+                item=self.texts[row],
+                truth=self.labels[self.truth[row]],
+                answer=self.labels[self.probabilities[row].argmax()],
+                confidence=float(self.probabilities[row].max()),
+            )
+            for row in worst
+        ]
+
+    def sections(self) -> list[Section]:
+        """The confusion matrix."""
+        note = "Rows are the true labels, columns the answers, in the same order."
+        counts = tuple(tuple(map(int, row)) for row in self.confusion)
+        return [Matrix("Where it is wrong", note, self.labels, counts)]

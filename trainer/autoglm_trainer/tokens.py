@@ -1,0 +1,46 @@
+"""Texts as token ids, cut to a length, each length encoded once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .data import Rows
+from .errors import DataError
+from .examples import Tokens
+from .models import BaseModel
+
+
+@dataclass
+class Corpus:
+    """The texts of each split. A `max_length` beyond the longest text changes nothing, so it is cut to it first."""
+
+    base: BaseModel
+    splits: Mapping[str, Rows]
+    _tokens: dict[tuple[str, int], Tokens] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse texts of which the tokenizer keeps nothing.
+
+        Raises:
+            DataError: naming source, line and text.
+        """
+        for split, rows in self.splits.items():
+            for row, ids in zip(rows.rows, self.tokens(split, self.base.max_tokens), strict=True):
+                if not ids:
+                    raise DataError(
+                        f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {row.text[:80]!r};"
+                        " drop the row, or use a model that knows its script"
+                    )
+
+    def tokens(self, split: str, max_length: int) -> Tokens:
+        """Token ids of each text, truncated as the server will truncate."""
+        whole = self._encode(split, self.base.max_tokens)
+        return whole if max_length >= max(map(len, whole)) else self._encode(split, max_length)
+
+    def _encode(self, split: str, max_length: int) -> Tokens:
+        key = (split, max_length)
+        if key not in self._tokens:
+            encodings = self.base.tokenizer_for(max_length).encode_batch(list(self.splits[split].texts))
+            self._tokens[key] = tuple(tuple(encoding.ids) for encoding in encodings)
+        return self._tokens[key]
