@@ -56,7 +56,8 @@ class Settings(BaseModel):
     # Pace
     poll_seconds: Annotated[float, Field(gt=0)] = 5.0
     status_interval_seconds: Annotated[float, Field(ge=0)] = 5.0
-    claim_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
+    # Longer than a stopped worker can hold another one's signature up: the database ends idle transactions after 30 s.
+    claim_grace_seconds: Annotated[float, Field(ge=40)] = 60.0
     unschedulable_grace_seconds: Annotated[float, Field(ge=0)] = 30.0
     slot_backoff_seconds: Annotated[float, Field(gt=0)] = 10.0
     slot_backoff_limit_seconds: Annotated[float, Field(gt=0)] = 300.0
