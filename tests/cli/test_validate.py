@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from autoglm_api.catalog import METHODS
 from autoglm_cli.main import app
 from autoglm_cli.validate import examine
 
@@ -34,7 +35,7 @@ def test_a_valid_study_has_no_findings(tmp_path: Path) -> None:
     assert findings(STUDY, tmp_path) == []
 
 
-KNOWN_METHODS = "['head', 'lora', 'full']"
+KNOWN_METHODS = str(list(METHODS))
 NAME_RULE = "must be at most 253 lower-case letters, digits, - and ., a letter or digit at both ends"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import peft
 import torch
+from peft.tuners.tuners_utils import BaseTuner
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from .model_source import find_model
 class BaseModel:
     """Backbone and tokenizer as they were pretrained.
 
-    Trials share the one backbone: `clean`, `with_lora` and `unfrozen` hand it out and undo whatever the trial
+    Trials share the one backbone: `clean`, `adapted` and `unfrozen` hand it out and undo whatever the trial
     before did to it, so only the newest classifier built around it is valid.
 
     Attributes:
@@ -44,7 +45,7 @@ class BaseModel:
     max_tokens: int
     device: torch.device
     is_float32: bool
-    _adapted: peft.LoraModel | None = field(default=None, repr=False)
+    _adapted: BaseTuner | None = field(default=None, repr=False)
     _pristine: dict[str, Tensor] | None = field(default=None, repr=False)
     _dirty: bool = field(default=False, repr=False)
 
@@ -66,9 +67,10 @@ class BaseModel:
             self._dirty = False
         return self.backbone.requires_grad_(requires_grad=False).eval()
 
-    def with_lora(self, config: peft.LoraConfig) -> nn.Module:
+    def adapted(self, config: peft.LoraConfig | peft.IA3Config) -> nn.Module:
         """The clean backbone with fresh adapters; they alone are trainable."""
-        self._adapted = peft.LoraModel(self.clean(), config, "default")
+        tuner = peft.LoraModel if isinstance(config, peft.LoraConfig) else peft.IA3Model
+        self._adapted = tuner(self.clean(), config, "default")
         return self._adapted
 
     def without_adapters(self) -> AbstractContextManager[object]:
@@ -87,7 +89,7 @@ class BaseModel:
 
 
 @contextmanager
-def _disabled(adapted: peft.LoraModel) -> Iterator[None]:
+def _disabled(adapted: BaseTuner) -> Iterator[None]:
     adapted.disable_adapter_layers()
     try:
         yield

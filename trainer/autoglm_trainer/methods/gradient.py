@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
 from autoglm_trainer.training import Loop
@@ -21,3 +22,10 @@ def set_dropout(backbone: nn.Module, dropout: float) -> None:
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
+
+
+def merge_adapters(backbone: nn.Module) -> nn.Module:
+    """The base model with the adapters' part in its weights."""
+    assert isinstance(backbone, BaseTuner), "only an adapted backbone has something to merge"
+    merged: nn.Module = backbone.merge_and_unload()
+    return merged

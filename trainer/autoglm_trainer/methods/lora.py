@@ -1,4 +1,4 @@
-"""`lora`: low-rank adapters on every linear layer of the backbone; merged into it when exported."""
+"""`lora` and `dora`: low-rank adapters on every linear layer of the backbone; merged into it when exported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoglm_trainer.models import BaseModel
 from autoglm_trainer.network import Head, Network
 from autoglm_trainer.settings import Settings
 
-from .gradient import fit_by_gradient, set_dropout
+from .gradient import fit_by_gradient, merge_adapters, set_dropout
 from .method import Fitting
 
 
@@ -17,17 +17,22 @@ class Lora:
     """Adapters and output layer are trained; the base weights are untouched."""
 
     frozen_backbone = False
+    use_dora = False
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone with fresh adapters."""
         set_dropout(base.clean(), settings.dropout)
-        config = peft.LoraConfig(
+        return Network(base.adapted(self.config(settings)), head).to(base.device)
+
+    def config(self, settings: Settings) -> peft.LoraConfig:
+        """The adapters of a point."""
+        return peft.LoraConfig(
             r=settings.lora_r,
             lora_alpha=settings.lora_alpha,
             lora_dropout=settings.lora_dropout,
             target_modules="all-linear",
+            use_dora=self.use_dora,
         )
-        return Network(base.with_lora(config), head).to(base.device)
 
     def fit(self, fitting: Fitting) -> None:
         """Train by gradient."""
@@ -35,6 +40,10 @@ class Lora:
 
     def merged(self, backbone: nn.Module) -> nn.Module:
         """The base weights with the adapters added."""
-        assert isinstance(backbone, peft.LoraModel)
-        merged: nn.Module = backbone.merge_and_unload()
-        return merged
+        return merge_adapters(backbone)
+
+
+class Dora(Lora):
+    """Weight-decomposed adapters: direction by low rank, length by a vector."""
+
+    use_dora = True

@@ -1,72 +1,15 @@
-"""The ways to tune a language model, as declarations, and what tasks that are tuned by them have in common."""
+"""What tasks that are tuned by methods have in common: the methods' knobs, and their parts of a default space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from autoglm_api.base import Scalar
+from autoglm_api.catalog.knobs import Knob
 from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, When
 
-from .knobs import Knob
-from .plugins import installed
-
-
-@dataclass(frozen=True)
-class MethodDeclaration:
-    """What is known of a tuning method before anything is loaded.
-
-    Attributes:
-        summary: one sentence for people who choose a method.
-        gradient: whether it trains step by step, hence looks at learning rate, epochs and the like.
-        learning_rate: its default rate; None for a method without gradient.
-        knobs: its own parameters.
-        parameters: its own part of a default search space.
-        trainer: `module:attribute` of the `methods.Method`, imported by workers only.
-    """
-
-    name: str
-    summary: str
-    trainer: str
-    gradient: bool = True
-    learning_rate: float | None = None
-    knobs: Mapping[str, Knob] = field(default_factory=dict)
-    parameters: tuple[Parameter, ...] = ()
-
-
-HEAD = MethodDeclaration(
-    name="head",
-    summary="a linear layer on the frozen model's features, solved exactly; seconds a trial",
-    trainer="autoglm_trainer.methods.head:Head",
-    gradient=False,
-    knobs={"head_c": Knob(0.1, low=1e-6, high=1e6)},
-    parameters=(Parameter(name="head_c", float_=FloatRange(min=1e-3, max=1e2, log=True)),),
-)
-LORA = MethodDeclaration(
-    name="lora",
-    summary="low-rank adapters on every linear layer",
-    trainer="autoglm_trainer.methods.lora:Lora",
-    learning_rate=1e-3,
-    knobs={
-        "lora_r": Knob(16, low=1, high=1_024),
-        "lora_alpha": Knob(32, low=1, high=4_096),
-        "lora_dropout": Knob(0.05, low=0, high=0.9),
-    },
-    parameters=(
-        Parameter(name="lora_r", int_=IntRange(min=4, max=64, log=True)),
-        Parameter(name="lora_alpha", int_=IntRange(min=8, max=128, log=True)),
-    ),
-)
-FULL = MethodDeclaration(
-    name="full",
-    summary="every weight of the model",
-    trainer="autoglm_trainer.methods.full:Full",
-    learning_rate=1e-4,
-)
-
-METHODS, UNUSABLE_METHODS = installed(
-    "autoglm.methods", MethodDeclaration, {method.name: method for method in (HEAD, LORA, FULL)}
-)
+from .declaration import MethodDeclaration
 
 # What a method that trains by gradient looks at.
 _GRADIENT: Mapping[str, Knob] = {
@@ -104,9 +47,14 @@ def method_space(methods: Sequence[MethodDeclaration], *, epochs: tuple[int, int
     yield Parameter(name="learning_rate", float_=FloatRange(min=1e-5, max=1e-2, log=True), when=tuned)
     yield Parameter(name="epochs", int_=IntRange(min=epochs[0], max=epochs[1]), when=tuned)
     yield Parameter(name="batch_size", categorical=Choices(choices=(16, 32)), when=tuned)
+    own: dict[str, Parameter] = {}
+    users: dict[str, tuple[str, ...]] = {}
     for method in sorted(methods, key=lambda method: not method.gradient):
         for parameter in method.parameters:
-            yield parameter.model_copy(update={"when": When(parameter="method", in_=(method.name,))})
+            own.setdefault(parameter.name, parameter)
+            users[parameter.name] = (*users.get(parameter.name, ()), method.name)
+    for name, parameter in own.items():
+        yield parameter.model_copy(update={"when": When(parameter="method", in_=users[name])})
 
 
 def good_point(method: str, **values: Scalar) -> dict[str, Scalar]:

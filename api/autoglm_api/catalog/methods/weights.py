@@ -1,0 +1,23 @@
+"""Methods that train weights of the model itself, or none of them."""
+
+from __future__ import annotations
+
+from autoglm_api.catalog.knobs import Knob
+from autoglm_api.space import FloatRange, Parameter
+
+from .declaration import MethodDeclaration
+
+HEAD = MethodDeclaration(
+    name="head",
+    summary="a linear layer on the frozen model's features, solved exactly; seconds a trial",
+    trainer="autoglm_trainer.methods.head:Head",
+    gradient=False,
+    knobs={"head_c": Knob(0.1, low=1e-6, high=1e6)},
+    parameters=(Parameter(name="head_c", float_=FloatRange(min=1e-3, max=1e2, log=True)),),
+)
+FULL = MethodDeclaration(
+    name="full",
+    summary="every weight of the model",
+    trainer="autoglm_trainer.methods.full:Full",
+    learning_rate=1e-4,
+)
