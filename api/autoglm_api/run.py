@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 
 from .attempts import Limits
 from .base import Model, Scalar
 from .catalog import find_task
-from .space import Parameter, check_point
-from .study import Constraint, Data, ModelSource, Objective, Pruner, Sampler, StudySpec
+from .pruners import Pruner
+from .samplers import SAMPLERS, Sampler, check_sampler
+from .space import Parameter, all_points, check_point, same, space_size
+from .study import Constraint, Data, ModelSource, Objective, StudySpec
 
 # Fields that may be edited while a study runs; everything else is fixed by the fingerprint.
 EDITABLE = frozenset({"suspend", "budget", "promotion", "ttlSecondsAfterFinished", "deletionPolicy"})
@@ -62,14 +66,16 @@ def freeze(
         image: the trainer image that will be used.
 
     Raises:
-        ValueError: the task or a metric is unknown, or an enqueued point is outside the task's space.
+        ValueError: the task or a metric is unknown, an enqueued point is outside the task's space, or the sampler
+            cannot search it.
     """
     check_task(spec)
     task = find_task(spec.task)
     parameters = spec.parameters or task.parameters
     for index, point in enumerate(spec.enqueue):
         check_point(parameters, point, where=f"enqueue[{index}]")
-    enqueue = (*spec.enqueue, *(point for point in task.good_points(parameters) if point not in spec.enqueue))
+    check_sampler(spec.sampler, parameters, constraints=len(spec.constraints), objectives=len(spec.objectives))
+    enqueue = first_points(spec, parameters)
     return Run(
         namespace=namespace,
         name=name,
@@ -81,7 +87,7 @@ def freeze(
         constraints=spec.constraints,
         parameters=parameters,
         enqueue=enqueue[: spec.trials.max],
-        sampler=spec.sampler.model_copy(update={"startup_trials": startup_trials(spec, len(enqueue))}),
+        sampler=sized_sampler(spec, len(enqueue)),
         pruner=spec.pruner,
         per_pod=spec.trials.per_pod,
         timeout_seconds=spec.trials.timeout_seconds,
@@ -109,8 +115,43 @@ def check_task(spec: StudySpec) -> None:
     task.check_space(spec.parameters)
 
 
+def first_points(spec: StudySpec, parameters: Sequence[Parameter]) -> tuple[dict[str, Scalar], ...]:
+    """The user's points, then the task's good ones; before a grid only the user's, each made a point of the grid."""
+    if spec.sampler.type != "Grid":
+        good = find_task(spec.task).good_points(parameters)
+        return (*spec.enqueue, *(point for point in good if point not in spec.enqueue))
+    points: list[dict[str, Scalar]] = []
+    for index, point in enumerate(spec.enqueue):
+        whole = on_grid(parameters, point, where=f"enqueue[{index}]")
+        if whole not in points:
+            points.append(whole)
+    return tuple(points)
+
+
+def on_grid(parameters: Sequence[Parameter], point: Mapping[str, Scalar], *, where: str) -> dict[str, Scalar]:
+    """The first point of the grid that agrees with `point`, which may leave parameters out.
+
+    Raises:
+        ValueError: there is none: the point names parameters that never exist together.
+    """
+    for whole in all_points(parameters):
+        if all(name in whole and same(whole[name], value) for name, value in point.items()):
+            return whole
+    raise ValueError(f"{where}: no point of the grid has {', '.join(point)} together")
+
+
+def sized_sampler(spec: StudySpec, enqueued: int) -> Sampler:
+    """The spec's sampler with its sizes filled in."""
+    sizes: dict[str, int] = {}
+    if "startup_trials" in SAMPLERS[spec.sampler.type].fields:
+        sizes["startup_trials"] = startup_trials(spec, enqueued)
+    if "population_size" in SAMPLERS[spec.sampler.type].fields:
+        sizes["population_size"] = spec.sampler.population_size or max(4, min(50, spec.trials.max // 5))
+    return spec.sampler.model_copy(update=sizes)
+
+
 def startup_trials(spec: StudySpec, enqueued: int) -> int:
-    """How many trials come before TPE models anything: about a fifth of the budget, at least 2, at most 10.
+    """How many trials come before the sampler models anything: about a fifth of the budget, at least 2, at most 10.
 
     Optuna's fixed 10 makes a study of 12 trials a random search.
     """
@@ -120,9 +161,11 @@ def startup_trials(spec: StudySpec, enqueued: int) -> int:
 
 
 def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
-    """The editable limits as workers read them."""
+    """The editable limits as workers read them; a grid ends with its last point."""
+    grid = spec.sampler.type == "Grid"
+    size = space_size(spec.parameters or find_task(spec.task).parameters) if grid else math.inf
     return Limits(
-        max=spec.trials.max,
+        max=int(min(spec.trials.max, size)),
         max_failed=spec.trials.max_failed,
         retries=spec.trials.retries,
         deadline=spec.budget.deadline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, assert_never
 
 from pydantic import Field, model_validator
@@ -302,7 +303,8 @@ def _values(parameter: Parameter) -> Iterator[Scalar]:
         case IntRange():
             yield from range(domain.min, domain.max + 1, domain.step or 1)
         case FloatRange():
-            for index in range(int(parameter.size())):
-                yield domain.min + index * (domain.step or 0.0)
+            # As people write them: three steps of 0.1 are 0.3.
+            low, step = Decimal(str(domain.min)), Decimal(str(domain.step or 0))
+            yield from (float(low + index * step) for index in range(int(parameter.size())))
         case _:
             assert_never(domain)

@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from .base import Identifier, Model, Name, Number, Scalar
 from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
+from .pruners import Pruner
+from .samplers import Sampler, check_sampler
 from .space import Parameter, check_parameters, check_point
 
 GROUP = "autoglm.io"
@@ -72,22 +74,6 @@ class Constraint(Model):
     def violation(self, measured: float) -> float:
         """How far `measured` is on the wrong side, in its unit; ≤ 0 = satisfied, as in Optuna."""
         return measured - self.value if self.operator == "LessOrEqual" else self.value - measured
-
-
-class Sampler(Model):
-    """How new points are chosen. `startupTrials` left out = sized to the budget."""
-
-    type: Literal["TPE", "Random"] = "TPE"
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    startup_trials: Annotated[int, Field(ge=0, le=10_000)] | None = None
-
-
-class Pruner(Model):
-    """How hopeless trials are ended early, by the values reported at each step."""
-
-    type: Literal["Median", "SuccessiveHalving", "None"] = "Median"
-    startup_trials: Annotated[int, Field(ge=0, le=10_000)] = 5
-    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class Trials(Model):
@@ -168,6 +154,9 @@ class StudySpec(Model):
     def _space_is_sound(self) -> StudySpec:
         check_parameters(self.parameters)
         if self.parameters:
+            check_sampler(
+                self.sampler, self.parameters, constraints=len(self.constraints), objectives=len(self.objectives)
+            )
             for index, point in enumerate(self.enqueue):
                 check_point(self.parameters, point, where=f"enqueue[{index}]")
         return self

@@ -15,6 +15,7 @@ from autoglm_api.catalog import TASKS, TaskDeclaration
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import ENDPOINT_KIND, STUDY_KIND
 from autoglm_api.problems import Problem, did_you_mean, locate_sentence, problems, shown
+from autoglm_api.run import freeze
 from autoglm_api.space import Parameter, check_point, parameter_problems
 from autoglm_api.study import API_VERSION, GROUP, StudySpec
 
@@ -130,7 +131,17 @@ def _read_spec(
         found += problems(error, data, model, root=("spec",))
     if model is StudySpec:
         found += _task_problems(data)
+    if isinstance(spec, StudySpec) and not found:
+        found += _door_problems(spec, data)
     return spec, found
+
+
+def _door_problems(spec: StudySpec, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What only shows when the task's own space is filled in, such as a sampler that cannot search it."""
+    try:
+        freeze(spec, namespace="namespace", name="name", uid="uid", artifacts_uri="s3://bucket")
+    except ValueError as error:
+        yield locate_sentence(str(error), data, root=("spec",))
 
 
 def _task_problems(data: Mapping[str, Any]) -> Iterator[Problem]:

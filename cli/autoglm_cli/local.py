@@ -19,7 +19,8 @@ from autoglm_api.conditions import Reason
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run, freeze, limits
 from autoglm_api.study import StudySpec
-from autoglm_store.connection import create_study, load_study
+from autoglm_store.connection import load_study
+from autoglm_store.creation import create_study
 from autoglm_store.errors import StoreError, StudyNotFound
 from autoglm_store.journal import repair_journal
 from autoglm_store.ledger import best

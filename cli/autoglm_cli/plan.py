@@ -23,6 +23,7 @@ from autoglm_api.names import (
     worker_job_name,
 )
 from autoglm_api.run import Run, freeze
+from autoglm_api.samplers import SAMPLERS
 from autoglm_api.space import Parameter, describe, space_size
 from autoglm_api.study import StudySpec
 
@@ -100,11 +101,10 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
         "first",
         f"{len(run.enqueue)} fixed points: {mine} of yours, {len(run.enqueue) - mine} good defaults of the task",
     )
-    if run.sampler.type == "TPE":
-        yield "then", f"{run.sampler.startup_trials} start-up trials count before TPE learns, seed {run.sampler.seed}"
-    else:
-        yield "then", f"random points, seed {run.sampler.seed}"
-    yield "pruner", run.pruner.type
+    yield "then", f"{run.sampler.type}: {SAMPLERS[run.sampler.type].how}"
+    yield "", ", ".join(_sampler_sizes(run))
+    given = run.pruner.to_json_dict().items()
+    yield "pruner", ", ".join([run.pruner.type, *(f"{name} {value}" for name, value in given if name != "type")])
     yield "workers", f"{spec.trials.parallel} at a time"
     retries = f"a trial is retried up to {spec.trials.retries} times"
     yield "gives up", f"when more than {spec.trials.max_failed} trials have failed; {retries}"
@@ -112,6 +112,14 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
         yield "timeout", f"{spec.trials.timeout_seconds} s a trial"
     if spec.budget.deadline:
         yield "deadline", spec.budget.deadline.isoformat()
+
+
+def _sampler_sizes(run: Run) -> Iterator[str]:
+    if run.sampler.startup_trials is not None:
+        yield f"{run.sampler.startup_trials} start-up trials count before it learns"
+    if run.sampler.population_size is not None:
+        yield f"generations of {run.sampler.population_size}"
+    yield f"seed {run.sampler.seed}"
 
 
 def _count(size: float) -> str:

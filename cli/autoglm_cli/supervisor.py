@@ -28,6 +28,7 @@ from autoglm_store.attempts import (
     settle_lost_claim,
     settle_out_of_memory,
 )
+from autoglm_store.grid import enqueue, points_due
 from autoglm_store.ledger import counts, end_reason, retries_due
 from autoglm_store.limits import is_exhausted, read_fatal, write_fatal, write_limits
 
@@ -116,6 +117,7 @@ class Supervisor:
             self._narrate(trials)
             for attempt in retries_due(trials, self._limits):
                 create_retry(self._study, attempt)
+            enqueue(self._study, points_due(trials, self._run, self._limits))
             reason = self._end(trials)
             if reason is not None:
                 self._wind_down("finishing")

@@ -1,4 +1,4 @@
-"""Writes what follows from `crds/` and the chart's values: tables of the reference, the chart's copy of the CRDs.
+"""Writes what follows from `crds/`, the API and the chart: tables of the reference, the chart's copy of the CRDs.
 
 The pages are written by people except between `<!-- generated: … -->` and `<!-- end -->`. `make reference` runs this;
 a test fails when something is not what the script makes of the sources as they are now.
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
+
+from autoglm_api.pruners import PRUNERS
+from autoglm_api.samplers import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 VALUES = ROOT / "charts/autoglm/values.yaml"
 CHART_PAGE = ROOT / "charts/autoglm/README.md"
 CRD_PAGE = ROOT / "docs/reference/crd.md"
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
+SEARCH_PAGE = ROOT / "docs/reference/search.md"
 HIDDEN = "apiVersion", "kind", "metadata"
 
 
@@ -29,7 +34,9 @@ def pages() -> dict[Path, str]:
     for path in CRDS:
         crd = YAML(typ="safe").load(path)
         crd_page = replaced(crd_page, crd["spec"]["names"]["kind"], crd_table(crd))
+    search_page = replaced(SEARCH_PAGE.read_text(), "samplers", samplers_table())
     return {
+        SEARCH_PAGE: replaced(search_page, "pruners", pruners_table()),
         CRD_PAGE: crd_page,
         CHART_PAGE: replaced(CHART_PAGE.read_text(), "values", values_table(VALUES.read_text())),
         **{ROOT / "charts/autoglm/files/crds" / path.name: path.read_text() for path in CRDS},
@@ -84,6 +91,35 @@ def _type(node: dict[str, Any]) -> str:
     if low is not None:
         return f"{kind} {'>' if node.get('exclusiveMinimum') else '≥'} {low}"
     return str(kind)
+
+
+def samplers_table() -> str:
+    """One row a sampler: what it can be combined with, and its own fields."""
+    rows = [
+        "| Sampler | Categorical | Conditional | Constraints | Several objectives | Its fields | What it does |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, sampler in SAMPLERS.items():
+        answers = (sampler.categorical, sampler.conditional, sampler.constraints, sampler.objectives)
+        cells = [f"`{name}`", *("yes" if answer else "no" for answer in answers), _fields(sampler.fields), sampler.how]
+        rows.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join(rows)
+
+
+def pruners_table() -> str:
+    """One row a pruner: what it does, its fields and what they are when left out."""
+    rows = ["| Pruner | What it does | Its fields |", "|---|---|---|"]
+    for name, pruner in PRUNERS.items():
+        told = []
+        for field, default in pruner.defaults.items():
+            left_out = "required" if field in pruner.required else "" if default is None else f"{default:g}"
+            told.append(f"`{to_camel(field)}`{f' ({left_out})' if left_out else ''}")
+        rows.append(f"| {' | '.join(map(_cell, (f'`{name}`', pruner.how, ', '.join(told))))} |")
+    return "\n".join(rows)
+
+
+def _fields(names: Iterable[str]) -> str:
+    return ", ".join(f"`{to_camel(name)}`" for name in sorted(names))
 
 
 def values_table(text: str) -> str:

@@ -149,6 +149,15 @@ class CreateRetry:
 
 
 @dataclass(frozen=True)
+class RefillGrid:
+    """Enqueue the next points of a grid."""
+
+    ref: StudyRef
+    run: Run
+    limits: Limits
+
+
+@dataclass(frozen=True)
 class DeleteTrials:
     """Delete the study and all its trials from the database."""
 
@@ -156,7 +165,15 @@ class DeleteTrials:
 
 
 StoreAction = (
-    ProvisionDatabase | CreateStudy | WriteLimits | WriteFatal | FailAttempt | VoidAttempt | CreateRetry | DeleteTrials
+    ProvisionDatabase
+    | CreateStudy
+    | WriteLimits
+    | WriteFatal
+    | FailAttempt
+    | VoidAttempt
+    | CreateRetry
+    | RefillGrid
+    | DeleteTrials
 )
 """Actions on the database."""
 

@@ -15,7 +15,7 @@ from autoglm_api.run import Run
 from autoglm_api.status import BestTrial, TrialCounts
 from autoglm_api.study import StudySpec
 from autoglm_store import ledger
-from autoglm_store.attempts import FIXED_PARAMETERS
+from autoglm_store.ledger import FIXED_PARAMETERS
 
 from .counts import SPEC_ATTRIBUTE, Known, StudyRows
 from .observation import Attempt, StoredStudy, Trials

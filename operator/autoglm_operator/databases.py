@@ -15,7 +15,8 @@ from optuna.storages import BaseStorage
 from psycopg.conninfo import make_conninfo
 
 from autoglm_api.run import Run
-from autoglm_store.connection import create_tables, open_storage
+from autoglm_store.connection import open_storage
+from autoglm_store.creation import create_tables
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StoreError
 
 from . import counts, metrics

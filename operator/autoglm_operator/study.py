@@ -25,6 +25,7 @@ from .actions import (
     FailAttempt,
     Patch,
     ProvisionDatabase,
+    RefillGrid,
     VoidAttempt,
     WriteFatal,
     WriteLimits,
@@ -93,6 +94,7 @@ class StudyReconciler:
                 | FailAttempt()
                 | VoidAttempt()
                 | CreateRetry()
+                | RefillGrid()
                 | DeleteTrials()
             ):
                 assert memory.url is not None, "trials are written only after they were read"

@@ -12,7 +12,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from autoglm_store import attempts
-from autoglm_store.connection import CREATION_LOCK, complete_study, delete_study
+from autoglm_store.connection import delete_study
+from autoglm_store.creation import CREATION_LOCK, complete_study, refill_grid
 from autoglm_store.errors import LeaseLost, StudyNotFound
 from autoglm_store.limits import write_fatal, write_limits
 
@@ -21,6 +22,7 @@ from .actions import (
     CreateStudy,
     DeleteTrials,
     FailAttempt,
+    RefillGrid,
     VoidAttempt,
     WriteFatal,
     WriteLimits,
@@ -28,7 +30,9 @@ from .actions import (
 from .counts import SPEC_ATTRIBUTE
 from .databases import Database, Databases
 
-TrialAction = CreateStudy | WriteLimits | WriteFatal | FailAttempt | VoidAttempt | CreateRetry | DeleteTrials
+TrialAction = (
+    CreateStudy | WriteLimits | WriteFatal | FailAttempt | VoidAttempt | CreateRetry | RefillGrid | DeleteTrials
+)
 
 
 async def apply_to_trials(databases: Databases, url: str, action: TrialAction) -> None:
@@ -56,6 +60,7 @@ _OPERATIONS = {
     FailAttempt: "fail_attempt",
     VoidAttempt: "void_attempt",
     CreateRetry: "create_retry",
+    RefillGrid: "refill_grid",
     DeleteTrials: "delete_study",
 }
 
@@ -76,6 +81,9 @@ def _write(database: Database, url: str, action: TrialAction) -> None:
             _on_attempt(database, ref.study, trial, attempts.void)
         case CreateRetry(ref=ref, trial=trial):
             _on_attempt(database, ref.study, trial, attempts.create_retry)
+        case RefillGrid(ref=ref, run=run, limits=limits):
+            with database.locked(CREATION_LOCK):
+                refill_grid(url, ref.study, run, limits)
         case DeleteTrials(ref=ref):
             delete_study(url, ref.study)
         case _:

@@ -19,10 +19,11 @@ from autoglm_api.attempts import Checkpoint, TrialAttribute
 from autoglm_api.exits import LOG_TAIL_BYTES, MESSAGE_BYTES, Cause
 
 from .errors import LeaseLost
-from .ledger import cause_of, origin_of
+from .learning import GENERATION
+from .ledger import FIXED_PARAMETERS, cause_of, origin_of
 
 CLAIM_GRACE = timedelta(seconds=60)
-FIXED_PARAMETERS = "fixed_params"  # Optuna's own system attribute for enqueued points
+_HALVING = "completed_rung_"  # Optuna's, of successive halving and Hyperband
 UNTRAINED = "autoglm:untrained"  # an Optuna constraint, broken by points that could not be trained
 
 
@@ -105,19 +106,23 @@ def create_retry(study: optuna.Study, original: FrozenTrial) -> None:
     }
     if checkpoint:
         attributes[TrialAttribute.CHECKPOINT] = checkpoint
-    fixed = original.system_attrs.get(FIXED_PARAMETERS)
     study.add_trial(
         create_trial(
             state=TrialState.WAITING,
             params=original.params,
             distributions=original.distributions,
-            system_attrs={FIXED_PARAMETERS: fixed} if fixed else {},
+            system_attrs={key: known for key, known in original.system_attrs.items() if _goes_on(key)},
             intermediate_values={
                 step: value for step, value in original.intermediate_values.items() if step <= last_step
             },
             user_attrs=attributes,
         )
     )
+
+
+def _goes_on(key: str) -> bool:
+    """Whether a system attribute is the logical trial's: its point, its generation, the halvings it has survived."""
+    return key == FIXED_PARAMETERS or key.endswith(GENERATION) or key.startswith(_HALVING)
 
 
 def attempt_of(trial: FrozenTrial) -> int:

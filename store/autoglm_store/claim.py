@@ -21,7 +21,17 @@ from autoglm_api.run import Run
 
 from .attempts import attempt_of, set_attribute, void
 from .errors import LeaseLost
-from .ledger import end_reason, is_counted, is_ours, logical_trials, origin_of, rank, retry_of
+from .ledger import (
+    FIXED_PARAMETERS,
+    end_reason,
+    is_counted,
+    is_grid,
+    is_ours,
+    logical_trials,
+    origin_of,
+    rank,
+    retry_of,
+)
 from .limits import read_limits_and_fatal
 
 
@@ -63,7 +73,7 @@ def claim(study: optuna.Study, run: Run, owner: Owner) -> Claim | Nothing:
         attempt = next(known for known in trials if known.number == trial.number)
         if TrialAttribute.VOID in attempt.user_attrs:
             raise LeaseLost(f"trial {trial.number} was voided while it was being claimed")
-        if may_train(attempt, trials, limits):
+        if may_train(attempt, trials, limits) and (is_given(attempt) or not is_grid(run)):
             return Claim(trial, attempt, trials)
         void(study, attempt)
 
@@ -74,7 +84,8 @@ def nothing_left(study: optuna.Study, run: Run, limits: Limits, fatal: Fatal | N
     reason = end_reason(trials, run, limits, datetime.now(UTC), fatal)
     if limits.stop or reason is not None:
         return Nothing(reason)
-    if len(trials) < limits.max or sum(map(is_counted, trials)) < limits.max:
+    # A grid's trials are all enqueued: more may come, but not from us.
+    if not is_grid(run) and (len(trials) < limits.max or sum(map(is_counted, trials)) < limits.max):
         return None
     waiting = any(trial.last.state == TrialState.WAITING for trial in logical_trials(trials, limits))
     return None if waiting else Nothing()
@@ -95,3 +106,8 @@ def may_train(attempt: FrozenTrial, trials: Sequence[FrozenTrial], limits: Limit
     if any(retry_of(trial) == predecessor and trial.number < attempt.number and is_ours(trial) for trial in trials):
         return False
     return attempt_of(attempt) <= 1 + limits.retries + MAX_FREE_ATTEMPTS
+
+
+def is_given(attempt: FrozenTrial) -> bool:
+    """Whether the point, or part of it, came with the trial: enqueued or a retry."""
+    return bool(attempt.params) or FIXED_PARAMETERS in attempt.system_attrs or retry_of(attempt) is not None

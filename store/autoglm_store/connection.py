@@ -1,39 +1,29 @@
-"""Opening, creating and deleting studies, on PostgreSQL or in a journal file. Only creating makes tables."""
+"""Opening and deleting studies, on PostgreSQL or in a journal file; never makes tables."""
 
 from __future__ import annotations
 
 import threading
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import optuna
 import psycopg
-import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from sqlalchemy import Engine, event, exc, make_url, text
-from sqlalchemy.orm import scoped_session, sessionmaker
-from sqlalchemy.pool import NullPool
-
-from autoglm_api.attempts import Limits, StudyAttribute, TrialAttribute
-from autoglm_api.run import Run
+from sqlalchemy import Engine, event, exc, make_url
 
 from .errors import SchemaMismatch, StorageUnreachable, StudyNotFound
-from .journal import creation_lock, open_journal
-from .limits import write_limits
+from .journal import open_journal
 from .patience import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, PatientStorage
 
 STARTUP_PATIENCE_SECONDS = 300.0
-CREATION_LOCK = zlib.crc32(b"autoglm.io/create-study")
 
-_CLIENT = {
+CLIENT_OPTIONS = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 30,
@@ -64,91 +54,7 @@ def open_storage(url: str) -> BaseStorage:
         StorageUnreachable: no answer, access refused, or the URL names no storage of ours.
         SchemaMismatch: the tables belong to another Optuna, or there are none.
     """
-    return _open(url)[0]
-
-
-def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
-    """Create schema, study, attributes and enqueued points, whatever of it is missing yet.
-
-    Many may call this at once: a lock lets one after another do the rest. A run that is stored already stays.
-
-    Raises:
-        StorageUnreachable, SchemaMismatch: as `open_storage`.
-    """
-    with _explained(url), _creating(url) as has_tables:
-        storage, engine = _open(url, create=not has_tables)
-        study = complete_study(storage, name, run, limits)
-        if engine is not None:
-            engine.dispose()
-    return study
-
-
-def create_tables(url: str) -> BaseStorage:
-    """Create Optuna's tables where there are none; for callers that go on with `complete_study`.
-
-    Raises:
-        StorageUnreachable, SchemaMismatch: as `open_storage`.
-    """
-    with _explained(url), _creating(url) as has_tables:
-        return _open(url, create=not has_tables)[0]
-
-
-def complete_study(
-    storage: BaseStorage, name: str, run: Run, limits: Limits, attributes: Mapping[str, Any] | None = None
-) -> optuna.Study:
-    """What `create_study` does once the tables are there; the caller holds `CREATION_LOCK` (or the journal's lock).
-
-    On PostgreSQL it happens as a whole or not at all.
-
-    Args:
-        storage: from `open_storage`; used by nobody else meanwhile.
-        name: the Optuna name, `<namespace>/<name>/<uid>`.
-        run: stored unless there is one already.
-        limits: stored when they are others.
-        attributes: user attributes of the caller's own, written last.
-    """
-    plain: dict[str, Any] = {"study_name": name, "sampler": RandomSampler(seed=0), "pruner": NopPruner()}
-    try:
-        study: optuna.Study | None = optuna.load_study(storage=storage, **plain)
-    except KeyError:
-        study = None
-    with _one_transaction(storage):
-        if study is None:
-            upwards = run.objective.direction == "Maximize"
-            study = optuna.create_study(storage=storage, direction="maximize" if upwards else "minimize", **plain)
-        if StudyAttribute.RUN not in study.user_attrs:
-            study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
-        write_limits(study, limits)
-        _enqueue(study, run)
-        for key, value in (attributes or {}).items():
-            study.set_user_attr(key, value)
-    return study
-
-
-@contextmanager
-def _one_transaction(storage: BaseStorage) -> Iterator[None]:
-    """Have PostgreSQL commit everything that is written inside at once; a journal has no such thing.
-
-    Optuna commits after every call. Putting that off spares a study's creation dozens of round trips. A call that
-    fails ends the whole.
-    """
-    rdb = getattr(storage, "_backend", None)
-    if not isinstance(rdb, RDBStorage):
-        yield
-        return
-    usual = rdb.scoped_session
-    with rdb.engine.connect() as connection, connection.begin():
-        rdb.scoped_session = scoped_session(sessionmaker(connection, join_transaction_mode="rollback_only"))
-        try:
-            yield
-        finally:
-            rdb.scoped_session = usual
-
-
-def _enqueue(study: optuna.Study, run: Run) -> None:
-    done = sum(TrialAttribute.ENQUEUED in trial.user_attrs for trial in study.get_trials(deepcopy=False))
-    for point in run.enqueue[done:]:
-        study.enqueue_trial(point, user_attrs={TrialAttribute.ENQUEUED: True})
+    return open_with_engine(url)[0]
 
 
 def load_study(url: str, name: str, *, stopping: threading.Event | None = None) -> optuna.Study:
@@ -164,7 +70,7 @@ def load_study(url: str, name: str, *, stopping: threading.Event | None = None) 
         StudyNotFound: there is no such study.
     """
     storage = open_storage(url) if stopping is None else _open_patiently(url, stopping)
-    with _explained(url):
+    with explained(url):
         try:
             return optuna.load_study(
                 study_name=name, storage=storage, sampler=RandomSampler(seed=0), pruner=NopPruner()
@@ -179,8 +85,8 @@ def delete_study(url: str, name: str) -> None:
     Raises:
         StorageUnreachable, SchemaMismatch: as `open_storage`.
     """
-    storage, engine = _open(url)
-    with _explained(url):
+    storage, engine = open_with_engine(url)
+    with explained(url):
         try:
             storage.delete_study(storage.get_study_id_from_name(name))
         except KeyError:
@@ -195,7 +101,7 @@ def _open_patiently(url: str, stopping: threading.Event) -> PatientStorage:
     delay = FIRST_DELAY_SECONDS
     while True:
         try:
-            storage, engine = _open(url)
+            storage, engine = open_with_engine(url)
         except StorageUnreachable:
             if stopping.wait(delay) or time.monotonic() > deadline:
                 raise
@@ -204,10 +110,11 @@ def _open_patiently(url: str, stopping: threading.Event) -> PatientStorage:
             return PatientStorage(storage, stopping, engine)
 
 
-def _open(url: str, *, create: bool = False) -> tuple[BaseStorage, Engine | None]:
+def open_with_engine(url: str, *, create: bool = False) -> tuple[BaseStorage, Engine | None]:
+    """The storage, and the engine that holds its connections; only `create` makes tables."""
     path = journal_path(url)
     if path is None:
-        with _explained(url):
+        with explained(url):
             return _open_postgres(url, create=create)
     if not create and not path.is_file():
         raise StorageUnreachable(f"{path} does not exist: no study has been created there")
@@ -222,10 +129,10 @@ def journal_path(url: str) -> Path | None:
 
 def _open_postgres(url: str, *, create: bool) -> tuple[BaseStorage, Engine]:
     # Optuna runs the URL through str.format, so braces in a password must be doubled.
-    doubled = _psycopg(url).replace("{", "{{").replace("}", "}}")
+    doubled = psycopg_url(url).replace("{", "{{").replace("}", "}}")
     rdb = RDBStorage(
         doubled,
-        engine_kwargs={**_POOL, "connect_args": dict(_CLIENT)},
+        engine_kwargs={**_POOL, "connect_args": dict(CLIENT_OPTIONS)},
         skip_compatibility_check=True,
         skip_table_creation=not create,
     )
@@ -253,25 +160,12 @@ def _set_guards(connection: psycopg.Connection[object], _record: object) -> None
     connection.commit()
 
 
-@contextmanager
-def _creating(url: str) -> Iterator[bool]:
-    """Hold the creation lock; gives whether the tables are there already."""
-    path = journal_path(url)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with creation_lock(path):
-            yield False
-        return
-    engine = sqlalchemy.create_engine(
-        _psycopg(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=dict(_CLIENT)
-    )
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": CREATION_LOCK})
-        # The lock is the session's: closing the connection gives it back.
-        yield connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")) is True
+def psycopg_url(url: str) -> str:
+    """The URL with the driver that we use.
 
-
-def _psycopg(url: str) -> str:
+    Raises:
+        StorageUnreachable: it is none of PostgreSQL.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme in {"postgresql", "postgres", "postgresql+psycopg"}:
         normal = f"postgresql+psycopg{separator}{rest}"
@@ -288,11 +182,11 @@ def _psycopg(url: str) -> str:
 def _shown(url: str) -> str:
     if journal_path(url) is not None:
         return url
-    return make_url(_psycopg(url)).set(password=None, query={}).render_as_string()
+    return make_url(psycopg_url(url)).set(password=None, query={}).render_as_string()
 
 
 @contextmanager
-def _explained(url: str) -> Iterator[None]:
+def explained(url: str) -> Iterator[None]:
     """Turn what SQLAlchemy and Optuna raise into a sentence without a password."""
     try:
         yield

@@ -24,6 +24,7 @@ from autoglm_api.space import is_active, space_size
 from autoglm_api.status import TrialCounts
 
 Phase = Literal["waiting", "running", "complete", "pruned", "infeasible", "failed"]
+FIXED_PARAMETERS = "fixed_params"  # Optuna's own system attribute for enqueued points
 Point = frozenset[tuple[str, bool, Scalar]]
 
 
@@ -148,6 +149,11 @@ def counts(trials: Sequence[FrozenTrial], limits: Limits) -> TrialCounts:
     )
 
 
+def constraint_names(run: Run) -> list[str]:
+    """What Optuna calls the run's constraints, in their order; two may limit the same metric."""
+    return [f"{index}:{constraint.metric}" for index, constraint in enumerate(run.constraints)]
+
+
 def is_feasible(trial: FrozenTrial) -> bool:
     """Whether the trial was trained and breaks no constraint."""
     return all(violation <= 0 for violation in trial.constraints.values())
@@ -226,10 +232,20 @@ def end_reason(
     if tally.waiting or tally.running:
         return None
     if tally.finished >= limits.max:
-        return Reason.MAX_TRIALS
+        return Reason.SPACE_EXHAUSTED if ends_grid(run, limits) else Reason.MAX_TRIALS
     if tally.finished >= size and len(tried_points(trials, run)) >= size:
         return Reason.SPACE_EXHAUSTED
     return None
+
+
+def is_grid(run: Run) -> bool:
+    """Whether the run's points come from a grid."""
+    return run.sampler.type == "Grid"
+
+
+def ends_grid(run: Run, limits: Limits) -> bool:
+    """Whether `limits.max` trials are a whole grid."""
+    return is_grid(run) and limits.max >= space_size(run.parameters)
 
 
 def _ended_badly(trials: Sequence[FrozenTrial]) -> int:
@@ -256,8 +272,12 @@ def is_whole(parameters: Mapping[str, Scalar], run: Run) -> bool:
 
 
 def as_point(parameters: Mapping[str, Scalar]) -> Point:
-    """A hashable form, in which `True` is not `1`."""
-    return frozenset((name, isinstance(value, bool), value) for name, value in parameters.items())
+    """A hashable form, in which `True` is not `1`, and a step that Optuna reached by adding is the one as written."""
+    return frozenset((name, isinstance(value, bool), _written(value)) for name, value in parameters.items())
+
+
+def _written(value: Scalar) -> Scalar:
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def gpu_seconds(trials: Sequence[FrozenTrial]) -> tuple[float, float]:

@@ -17,9 +17,9 @@ from autoglm_api.conditions import Reason
 from autoglm_api.run import Run
 from autoglm_api.space import all_points, space_size
 
-from .attempts import FIXED_PARAMETERS, leased, set_attribute, tell, void
-from .claim import Claim, Nothing, claim
-from .ledger import as_point, is_ours, origin_of, retry_of, tried_points
+from .attempts import leased, set_attribute, tell, void
+from .claim import Claim, Nothing, claim, is_given
+from .ledger import as_point, is_ours, origin_of, tried_points
 from .limits import write_exhausted
 from .patience import PatientStorage
 from .sampling import PointSampler, seed_for, suggest, training_seed
@@ -55,6 +55,8 @@ def next_assignment(study: optuna.Study, run: Run, owner: Owner) -> Assignment |
     while True:
         granted = claim(study, run, owner)
         if isinstance(granted, Nothing):
+            if granted.reason == Reason.SPACE_EXHAUSTED:
+                write_exhausted(study)
             return granted
         parameters = choose(study, run, granted)
         if parameters is None:
@@ -96,11 +98,6 @@ def _sampling(study: optuna.Study, sampler: BaseSampler, trials: Sequence[Frozen
             yield
     finally:
         study.sampler = usual
-
-
-def is_given(attempt: FrozenTrial) -> bool:
-    """Whether the point, or part of it, came with the trial: enqueued or a retry."""
-    return bool(attempt.params) or FIXED_PARAMETERS in attempt.system_attrs or retry_of(attempt) is not None
 
 
 def only_duplicates(trials: Sequence[FrozenTrial], number: int) -> bool:

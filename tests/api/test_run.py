@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoglm_api.catalog import TASKS
-from autoglm_api.run import Run, fingerprint, freeze, startup_trials
+from autoglm_api.run import Run, fingerprint, freeze, limits, startup_trials
 from autoglm_api.study import StudySpec
 
 
@@ -120,3 +120,40 @@ def test_everything_else_changes_the_fingerprint(edit: dict[str, Any]) -> None:
 
 def test_a_default_written_out_is_not_a_change() -> None:
     assert fingerprint(spec(sampler={"type": "TPE", "seed": 0}, deletionPolicy="Retain")) == fingerprint(spec())
+
+
+EPOCHS = {"name": "epochs", "int": {"min": 1, "max": 6}}
+SIZE = {"name": "batch_size", "categorical": {"choices": [16, 32]}}
+RATE = {"name": "learning_rate", "float": {"min": 0.1, "max": 0.5, "step": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "startup", "population"),
+    [("TPE", 7, None), ("CmaEs", 7, None), ("NSGAII", None, 6), ("QMC", None, None), ("Random", None, None)],
+)
+def test_samplers_are_sized_to_the_budget(kind: str, startup: int | None, population: int | None) -> None:
+    sampler = frozen(sampler={"type": kind}, parameters=[EPOCHS], trials={"max": 30}).sampler
+    assert (sampler.startup_trials, sampler.population_size) == (startup, population)
+
+
+def test_a_grid_has_only_the_users_points_before_it_made_whole() -> None:
+    grid = {"sampler": {"type": "Grid"}, "parameters": [EPOCHS, SIZE, RATE]}
+    run = frozen(**grid, enqueue=[{"learning_rate": 0.3}, {"epochs": 1, "learning_rate": 0.3}, {"batch_size": 32}])
+    assert run.enqueue == (
+        {"epochs": 1, "batch_size": 16, "learning_rate": 0.3},
+        {"epochs": 1, "batch_size": 32, "learning_rate": 0.1},
+    )
+
+
+def test_a_grid_bounds_the_trials() -> None:
+    grid = spec(sampler={"type": "Grid"}, parameters=[EPOCHS, SIZE], trials={"max": 100})
+    assert limits(grid, generation=1).max == 12
+    assert limits(grid.model_copy(update={"trials": spec(trials={"max": 5}).trials}), generation=1).max == 5
+
+
+def test_points_that_no_grid_has_are_refused() -> None:
+    method = {"name": "method", "categorical": {"choices": ["head", "lora"]}}
+    head = {"name": "head_c", "categorical": {"choices": [0.1, 1.0]}, "when": {"parameter": "method", "in": ["head"]}}
+    rank = {"name": "lora_r", "int": {"min": 4, "max": 5}, "when": {"parameter": "method", "in": ["lora"]}}
+    with pytest.raises(ValueError, match=r"enqueue\[0\]: no point of the grid has head_c, lora_r together"):
+        frozen(sampler={"type": "Grid"}, parameters=[method, head, rank], enqueue=[{"head_c": 0.1, "lora_r": 4}])

@@ -37,7 +37,8 @@ def work(told: Mapping[str, Any], environment: WorkerEnvironment) -> int:
     from autoglm_store.ledger import origin_of
     from autoglm_store.limits import read_run
     from autoglm_store.points import next_assignment
-    from autoglm_store.sampling import build_pruner, build_sampler
+    from autoglm_store.pruners import build_pruner
+    from autoglm_store.samplers import build_sampler
 
     study = load_study(environment.storage_url, environment.study)
     run = read_run(study)

@@ -10,7 +10,7 @@ import pytest
 from tests.crds.schema import refusals
 
 from autoglm_api.endpoint import EndpointSpec
-from autoglm_api.run import check_task
+from autoglm_api.run import freeze
 from autoglm_api.study import StudySpec
 
 Spec = dict[str, Any]
@@ -131,7 +131,59 @@ STUDIES = [
     ("no trials", study(trials={"max": 0}), "schema", "max"),
     ("more at once than anybody has", study(trials={"parallel": 5000}), "schema", "parallel"),
     ("unknown sampler", study(sampler={"type": "CMAES"}), "schema", "CMAES"),
-    ("unknown pruner", study(pruner={"type": "Hyperband"}), "schema", "Hyperband"),
+    ("unknown pruner", study(pruner={"type": "Halving"}), "schema", "Halving"),
+    ("a field of another sampler", study(sampler={"type": "QMC", "startupTrials": 3}), "cel", "startupTrials"),
+    ("a population without generations", study(sampler={"populationSize": 8}), "cel", "populationSize"),
+    (
+        "choices for CMA-ES",
+        study(sampler={"type": "CmaEs"}, parameters=[METHOD]),
+        "model",
+        "method is categorical, which sampler CmaEs cannot search; TPE, Random",
+    ),
+    (
+        "a condition for a Gaussian process",
+        study(sampler={"type": "GP"}, parameters=[METHOD, {**RANK, "when": {"parameter": "method", "in": ["lora"]}}]),
+        "model",
+        "lora_r exists only for some values of method, which sampler GP cannot search",
+    ),
+    (
+        "constraints for CMA-ES",
+        study(
+            sampler={"type": "CmaEs"},
+            parameters=[RANK],
+            constraints=[{"metric": "loss", "operator": "LessOrEqual", "value": 1}],
+        ),
+        "model",
+        "constraints: sampler CmaEs",
+    ),
+    (
+        "a grid without steps",
+        study(sampler={"type": "Grid"}, parameters=[{"name": "learning_rate", "float": {"min": 0.1, "max": 0.2}}]),
+        "model",
+        "learning_rate has no end of values; sampler Grid needs a step",
+    ),
+    (
+        "a grid that is too large",
+        study(sampler={"type": "Grid"}, parameters=[{"name": "epochs", "int": {"min": 1, "max": 9999}}]),
+        "model",
+        "9,999 points, at most 5,000",
+    ),
+    (
+        "the task's own space for a sampler without conditions",
+        study(sampler={"type": "NSGAII"}),
+        "model",
+        "which sampler NSGAII cannot search",
+    ),
+    ("a field of another pruner", study(pruner={"percentile": 20}), "model", "Median has no percentile"),
+    ("Hyperband without an end", study(pruner={"type": "Hyperband"}), "model", "Hyperband needs maxResource"),
+    ("no threshold", study(pruner={"type": "Threshold"}), "model", "Threshold needs lower, upper or both"),
+    ("no patience", study(pruner={"type": "Patient"}), "model", "Patient needs patience"),
+    (
+        "a wrapper without its pruner's fields",
+        study(pruner={"type": "Patient", "patience": 2, "lower": 0.1}),
+        "model",
+        "Patient has no lower",
+    ),
     ("deadline without a zone", study(budget={"deadline": "2026-12-01"}), "schema", "2026-12-01"),
     (
         "our own environment variable",
@@ -168,7 +220,7 @@ ENDPOINTS = [
 
 
 def _accept_study(spec: Spec) -> None:
-    check_task(StudySpec.model_validate(spec))
+    freeze(StudySpec.model_validate(spec), namespace="a", name="a", uid="a", artifacts_uri="s3://bucket/models")
 
 
 CASES = [("AutoGLMStudy", _accept_study, *case) for case in STUDIES]
@@ -203,6 +255,8 @@ def test_the_table_covers_cel_alone() -> None:
         "log and step exclude each other",
         "when.parameter must name another parameter of this list",
         "names that start with AUTOGLM_ are set by the operator",
+        "startupTrials is for TPE, GP and CmaEs",
+        "populationSize is for NSGAII and NSGAIII",
     }
 
 
@@ -251,6 +305,8 @@ def test_editable_fields_may_change(change: Spec) -> None:
         {"enqueue": [{"lora_r": 8}]},
         {"sampler": {"seed": 8}},
         {"sampler": {"startupTrials": 8}},
+        {"sampler": {"type": "NSGAII", "populationSize": 8}},
+        {"pruner": {"percentile": 20}},
         {"pruner": {"type": "None"}},
         {"trials": {"retries": 0}},
         {"trials": {"perPod": 1}},

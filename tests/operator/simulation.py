@@ -13,6 +13,7 @@ from autoglm_api.attempts import Export, Limits, Owner, StudyAttribute, TrialAtt
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
 from autoglm_api.names import LABEL_COMPONENT, LABEL_SLOT, Component
+from autoglm_api.run import Run
 from autoglm_api.status import StudyStatus
 from autoglm_api.study import StudySpec
 from autoglm_operator import actions as act
@@ -33,7 +34,8 @@ from autoglm_operator.observation import (
 from autoglm_operator.plan import Plan, plan
 from autoglm_operator.settings import Settings
 from autoglm_store import ledger
-from autoglm_store.attempts import FIXED_PARAMETERS
+from autoglm_store.grid import points_due
+from autoglm_store.ledger import FIXED_PARAMETERS
 
 START = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 CONNECTED = Storage(Reason.CONNECTED, "the study's database answers")
@@ -169,6 +171,10 @@ class Simulation:
             uid = f"job-{next(self._uids)}"
             self.jobs[name] = Job(name, uid, labels[LABEL_COMPONENT], JobState.ACTIVE, self.now, slot, number)
 
+    def _refill(self, run: Run, limits: Limits) -> None:
+        for point in points_due(list(self.trials.values()), run, limits):
+            self.add(TrialState.WAITING, system={FIXED_PARAMETERS: point})
+
     def _apply_to_store(self, action: act.StoreAction) -> None:
         match action:
             case act.ProvisionDatabase():
@@ -178,6 +184,9 @@ class Simulation:
                 self.attributes[StudyAttribute.LIMITS] = limits.to_json_dict()
                 for point in run.enqueue:
                     self.add(TrialState.WAITING, system={FIXED_PARAMETERS: point})
+                self._refill(run, limits)
+            case act.RefillGrid(run=run, limits=limits):
+                self._refill(run, limits)
             case act.WriteLimits(limits=limits):
                 self.attributes[StudyAttribute.LIMITS] = limits.to_json_dict()
             case act.WriteFatal(fatal=fatal):

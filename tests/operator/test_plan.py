@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from optuna.trial import TrialState
 from tests.operator.simulation import (
     START,
     Simulation,
@@ -21,6 +23,8 @@ from autoglm_api.exits import Cause
 from autoglm_api.exits import Termination as LastWords
 from autoglm_operator import actions as act
 from autoglm_operator.plan import plan
+from autoglm_store import grid
+from autoglm_store.ledger import FIXED_PARAMETERS
 
 
 def test_a_new_study_is_created_in_the_database_before_its_first_job() -> None:
@@ -199,3 +203,29 @@ def test_transition_times_change_only_with_the_status() -> None:
     world.settle()
     [after] = [said for said in world.study.status.conditions if said.type == "Ready"]
     assert after.last_transition_time == before.last_transition_time
+
+
+def test_a_grid_ends_with_its_last_point_and_wants_no_worker_beyond() -> None:
+    space = [{"name": "epochs", "int": {"min": 1, "max": 3}}]
+    world = running(parameters=space, sampler={"type": "Grid"}, trials={"max": 50, "parallel": 8})
+    assert len(workers(world)) == 3
+    assert world.study.status.progress == "0/3"
+    work(world, 0.5, 0.6, 0.7)
+    leave(world)
+    world.settle()
+    complete = next(said for said in world.study.status.conditions if said.type == "Complete")
+    assert "all 3 points of the grid" in complete.message
+
+
+def test_a_grid_is_refilled_while_it_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "QUEUED", 4)
+    space = [{"name": "epochs", "int": {"min": 1, "max": 12}}]
+    world = running(parameters=space, sampler={"type": "Grid"}, trials={"max": 10, "parallel": 2})
+    for _ in range(10):
+        waiting = [trial for trial in world.trials.values() if trial.state is TrialState.WAITING]
+        assert len(waiting) <= 4
+        work(world, 0.5)
+        world.settle()
+    points = [trial.system_attrs[FIXED_PARAMETERS]["epochs"] for trial in world.trials.values()]
+    assert len(points) == len(set(points)) == 10
+    assert world.study.status.progress == "10/10"

@@ -12,14 +12,18 @@ from pydantic.alias_generators import to_camel
 from autoglm_api.attempts import Limits, Owner
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run, freeze, limits
+from autoglm_api.space import space_size
 from autoglm_api.study import StudySpec
 from autoglm_store.attempts import tell
 from autoglm_store.claim import Nothing
-from autoglm_store.connection import create_study, load_study
+from autoglm_store.connection import load_study
+from autoglm_store.creation import create_study
 from autoglm_store.points import next_assignment
-from autoglm_store.sampling import build_pruner, build_sampler
+from autoglm_store.pruners import build_pruner
+from autoglm_store.samplers import build_sampler
 
 X = {"name": "x", "float": {"min": 0.0, "max": 1.0}}
+PLAIN = {"name": "epochs", "int": {"min": 1, "max": 2}}  # what any sampler can search
 ME = Owner(name="worker-0", identity="1@0")
 
 
@@ -37,12 +41,14 @@ def make_spec(**changes: Any) -> StudySpec:
 def make_run(parameters: list[dict[str, Any]] | None = None, **changes: Any) -> tuple[Run, Limits]:
     """A run over `parameters` (default: one float) with nothing enqueued but what is asked for."""
     updates = {key: changes.pop(key) for key in list(changes) if key in Run.model_fields and key not in _SPEC_FIELDS}
-    spec = make_spec(**changes)
+    spec = make_spec(parameters=[PLAIN], **changes)
     run = freeze(spec, namespace="team", name="study", uid=str(uuid.uuid4()), artifacts_uri="file:///nowhere")
     plain = {**run.to_json_dict(), "parameters": parameters or [X], "enqueue": []}
-    return Run.model_validate({**plain, **{to_camel(key): new for key, new in updates.items()}}), limits(
-        spec, generation=1
-    )
+    run = Run.model_validate({**plain, **{to_camel(key): new for key, new in updates.items()}})
+    bounds = limits(spec, generation=1)
+    if run.sampler.type == "Grid":
+        bounds = bounds.model_copy(update={"max": int(min(spec.trials.max, space_size(run.parameters)))})
+    return run, bounds
 
 
 _SPEC_FIELDS = {"objective", "constraints", "sampler", "pruner", "data", "model", "task"}

@@ -11,13 +11,8 @@ import pytest
 from optuna.trial import TrialState
 from tests.postgres import PostgresServer, start_postgres
 
-from autoglm_store.connection import (
-    complete_study,
-    create_study,
-    create_tables,
-    delete_study,
-    load_study,
-)
+from autoglm_store.connection import delete_study, load_study
+from autoglm_store.creation import complete_study, create_study, create_tables
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StudyNotFound
 from autoglm_store.journal import repair_journal
 from autoglm_store.limits import read_limits, read_run, write_limits

@@ -15,7 +15,8 @@ from autoglm_store.claim import Nothing, claim
 from autoglm_store.ledger import best, counts
 from autoglm_store.limits import is_exhausted
 from autoglm_store.points import Assignment, next_assignment
-from autoglm_store.sampling import PointSampler, build_sampler, suggest, training_seed
+from autoglm_store.samplers import build_sampler
+from autoglm_store.sampling import PointSampler, suggest, training_seed
 
 from .studies import ME, X, make_run, make_study, train_all
 

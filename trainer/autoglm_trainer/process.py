@@ -17,7 +17,8 @@ from autoglm_store.connection import load_study
 from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
 from autoglm_store.ledger import best
 from autoglm_store.limits import read_export, read_limits_and_fatal, read_run, write_export, write_fatal
-from autoglm_store.sampling import build_pruner, build_sampler
+from autoglm_store.pruners import build_pruner
+from autoglm_store.samplers import build_sampler
 
 from .contract import LoadedTask
 from .errors import DataError, SpecError, TrainerError

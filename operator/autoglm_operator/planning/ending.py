@@ -42,6 +42,8 @@ def ending_of(stored: StoredStudy, limits: Limits, fatal: Fatal | None, now: dat
         return Ending(Reason.TOO_MANY_FAILED, message, failed=True, hard=True)
     if counts.running or counts.waiting:
         return None
+    if counts.finished >= limits.max and ledger.ends_grid(stored.run, limits):
+        return _with_result(stored, Reason.SPACE_EXHAUSTED, f"all {limits.max} points of the grid have been tried")
     if counts.finished >= limits.max:
         return _with_result(stored, Reason.MAX_TRIALS, f"all {limits.max} trials are finished")
     if stored.exhausted:

@@ -19,6 +19,7 @@ from autoglm_operator.actions import (
     CreateStudy,
     FailAttempt,
     ProvisionDatabase,
+    RefillGrid,
     StudyRef,
     VoidAttempt,
     WriteFatal,
@@ -29,6 +30,8 @@ from autoglm_operator.manifests.claim import artifacts_claim
 from autoglm_operator.manifests.job import export_job, worker_job
 from autoglm_operator.observation import Job, JobState, Observation, StoredStudy, Study, Trials
 from autoglm_operator.settings import Settings
+from autoglm_store.grid import QUEUED, wants_points
+from autoglm_store.ledger import is_grid
 
 from .door import frozen_run
 from .draft import SOON_SECONDS, Draft
@@ -88,7 +91,8 @@ def _begin(draft: Draft, study: Study, live: StudySpec, settings: Settings) -> S
     run = frozen_run(live, namespace=study.namespace, name=study.name, uid=study.uid, settings=settings)
     limits = limits_of(live, generation=study.generation)
     draft.actions.append(CreateStudy(study_ref(study, live), run, limits, live))
-    return StoredStudy(run, limits, live, Trials(counts=TrialCounts(waiting=len(run.enqueue))))
+    waiting = min(QUEUED, limits.max) if is_grid(run) else len(run.enqueue)
+    return StoredStudy(run, limits, live, Trials(counts=TrialCounts(waiting=waiting)))
 
 
 def _plan_trials(
@@ -122,6 +126,10 @@ def _plan_trials(
         draft.say("Warning", f"Trial{cause.value}", f"trial {verdict.trial}: {verdict.message}")
     if ending is None:
         draft.actions += [CreateRetry(ref, trial) for trial in stored.trials.due]
+        tally = stored.trials.counts
+        known = tally.waiting + tally.running + tally.finished
+        if wants_points(stored.run, wanted, waiting=tally.waiting, known=known):
+            draft.actions.append(RefillGrid(ref, stored.run, wanted))
     if draft.actions:
         draft.look_again(1.0)
     return ending

@@ -12,7 +12,8 @@ from autoglm_api.locations import Location
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run
 from autoglm_store.connection import load_study
-from autoglm_store.sampling import build_pruner, build_sampler
+from autoglm_store.pruners import build_pruner
+from autoglm_store.samplers import build_sampler
 from autoglm_trainer.artifacts import Artifacts
 from autoglm_trainer.watchdog import Watchdog
 from autoglm_trainer.worker import Worker
