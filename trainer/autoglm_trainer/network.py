@@ -26,19 +26,30 @@ def pool(hidden: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
     return hidden.gather(1, place[:, None, None].expand(-1, 1, hidden.shape[-1])).squeeze(1)
 
 
-def encode(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Hidden states (batch, tokens, hidden). Weights of 16 bits on a GPU compute under autocast."""
+def encode(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor, *, layers: bool = False) -> Tensor:
+    """Hidden states (batch, tokens, hidden); with `layers` those of all layers, (1 + layers, batch, tokens, hidden).
+
+    Weights of 16 bits on a GPU compute under autocast.
+    """
     halved = input_ids.is_cuda and next(backbone.parameters()).dtype != torch.float32
     with torch.autocast("cuda", torch.bfloat16) if halved else nullcontext():
+        if layers:
+            every = backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+            return torch.stack(every.hidden_states)
         hidden: Tensor = backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
     return hidden
 
 
 class Head(nn.Module):
-    """What a task puts on the hidden states; `output` is its linear layer, the only part that a frozen fit trains."""
+    """What a task puts on the hidden states; `output` is its linear layer, the only part that a frozen fit trains.
+
+    Attributes:
+        layers: whether it looks at the hidden states of all layers.
+    """
 
     output: nn.Linear
     pooling: str | None
+    layers = False
 
     def __init__(self, hidden_size: int, outputs: int, *, dropout: float) -> None:
         super().__init__()
@@ -79,6 +90,41 @@ class TokenHead(Head):
         return hidden.float()
 
 
+class LayerGatedHead(TokenHead):
+    """One answer for each token, from a learned mixture of all layers."""
+
+    layers = True
+
+    def __init__(self, hidden_size: int, outputs: int, *, dropout: float, layers: int) -> None:
+        """`layers`: of the backbone; its embeddings are one more."""
+        super().__init__(hidden_size, outputs, dropout=dropout)
+        # The last layer begins with the largest share: it alone is what an ungated head sees.
+        self.mixture = nn.Parameter(torch.tensor([0.0] * layers + [2.0]))
+
+    @override
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        # (1 + layers, batch, tokens, hidden); layers of a decoder differ in scale by orders of magnitude
+        normed = nn.functional.layer_norm(hidden.float(), hidden.shape[-1:])
+        mixed: Tensor = (self.mixture.softmax(0)[:, None, None, None] * normed).sum(0)
+        return mixed
+
+
+class TokenGatedHead(TokenHead):
+    """One answer for each token, which a learned gate lets through or holds back."""
+
+    def __init__(self, hidden_size: int, outputs: int, *, dropout: float) -> None:
+        super().__init__(hidden_size, outputs, dropout=dropout)
+        self.gate = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, 2.0)  # nearly open
+
+    @override
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = hidden.float()
+        let_through: Tensor = hidden * self.gate(hidden).sigmoid()
+        return let_through
+
+
 class Network(nn.Module):
     """Token ids to logits."""
 
@@ -90,7 +136,8 @@ class Network(nn.Module):
     @override
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, tokens) twice → logits (batch, outputs) or (batch, tokens, outputs)."""
-        logits: Tensor = self.head(encode(self.backbone, input_ids, attention_mask), attention_mask)
+        hidden = encode(self.backbone, input_ids, attention_mask, layers=self.head.layers)
+        logits: Tensor = self.head(hidden, attention_mask)
         return logits
 
     def trained_weights(self) -> dict[str, Tensor]:
