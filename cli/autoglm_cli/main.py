@@ -14,6 +14,7 @@ from .report import report
 from .run import run
 from .serve import serve
 from .status import status
+from .tasks import tasks
 from .validate import validate
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (validate, plan, run, status, report, serve):
+for command in (validate, plan, run, status, report, serve, tasks):
     app.command()(command)
 
 

@@ -74,7 +74,7 @@ def _sections(checked: Checked, file: Path) -> Iterator[Section]:
             prefix = spec.artifacts.uri if spec.artifacts else INSTALLATION
             run = freeze(spec, namespace=checked.namespace, name=checked.name, uid=UID, artifacts_uri=prefix)
             yield f"Study {checked.namespace}/{checked.name}", list(_search(spec, run))
-            yield "Parameters", [(parameter.name, _domain(parameter)) for parameter in run.parameters]
+            yield "Parameters", [(parameter.name, domain_of(parameter)) for parameter in run.parameters]
             yield "Comes from", list(_sources(spec, file))
             yield "Would be created in a cluster", list(_objects(checked, spec, run))
         case EndpointSpec() as spec:
@@ -126,7 +126,8 @@ def _count(size: float) -> str:
     return "infinitely many" if math.isinf(size) else f"{int(size):,}"
 
 
-def _domain(parameter: Parameter) -> str:
+def domain_of(parameter: Parameter) -> str:
+    """A parameter's domain and when it is searched, on a line."""
     when = parameter.when
     condition = f"   when {when.parameter} is {' or '.join(map(str, when.in_))}" if when else ""
     return f"{describe(parameter)}{condition}"

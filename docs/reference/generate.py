@@ -16,6 +16,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
 
+from autoglm_api.catalog import METHODS, TASKS
 from autoglm_api.pruners import PRUNERS
 from autoglm_api.samplers import SAMPLERS
 
@@ -25,6 +26,7 @@ CHART_PAGE = ROOT / "charts/autoglm/README.md"
 CRD_PAGE = ROOT / "docs/reference/crd.md"
 CRDS = sorted((ROOT / "crds").glob("*.yaml"))
 SEARCH_PAGE = ROOT / "docs/reference/search.md"
+TASKS_PAGE = ROOT / "docs/reference/tasks.md"
 HIDDEN = "apiVersion", "kind", "metadata"
 
 
@@ -35,12 +37,34 @@ def pages() -> dict[Path, str]:
         crd = YAML(typ="safe").load(path)
         crd_page = replaced(crd_page, crd["spec"]["names"]["kind"], crd_table(crd))
     search_page = replaced(SEARCH_PAGE.read_text(), "samplers", samplers_table())
+    tasks_page = replaced(TASKS_PAGE.read_text(), "tasks", tasks_table())
     return {
+        TASKS_PAGE: replaced(tasks_page, "methods", methods_table()),
         SEARCH_PAGE: replaced(search_page, "pruners", pruners_table()),
         CRD_PAGE: crd_page,
         CHART_PAGE: replaced(CHART_PAGE.read_text(), "values", values_table(VALUES.read_text())),
         **{ROOT / "charts/autoglm/files/crds" / path.name: path.read_text() for path in CRDS},
     }
+
+
+def tasks_table() -> str:
+    """One row a task: what for, its columns, its metrics."""
+    rows = ["| `task` | What it does | Columns | Metrics |", "|---|---|---|---|"]
+    for task in TASKS.values():
+        columns = ", ".join(f"`{role}`" for role in task.columns)
+        metrics = ", ".join(f"`{metric}`" for metric in task.metrics)
+        rows.append(f"| `{task.name}` | {_cell(task.summary)} | {columns} | {metrics} |")
+    return "\n".join(rows)
+
+
+def methods_table() -> str:
+    """One row a method: what it trains, its own parameters, its default rate."""
+    rows = ["| `method` | What is trained | Own parameters | Default `learning_rate` |", "|---|---|---|---|"]
+    for method in METHODS.values():
+        knobs = ", ".join(f"`{name}`" for name in method.knobs)
+        rate = f"{method.learning_rate:g}" if method.learning_rate else ""
+        rows.append(f"| `{method.name}` | {_cell(method.summary)} | {knobs} | {rate} |")
+    return "\n".join(rows)
 
 
 def replaced(page: str, name: str, text: str) -> str:

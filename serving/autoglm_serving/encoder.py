@@ -25,6 +25,7 @@ TOKENIZER = "tokenizer.json"
 # Inputs that go through the graph together: bounds memory, and inputs of like length waste little padding.
 BATCH = 32
 _PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>")
+_STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
@@ -99,7 +100,12 @@ def _load_tokenizer(path: Path, max_length: int) -> tuple[Tokenizer, dict[str, A
     except Exception as error:
         raise UnusableModelError(f"{TOKENIZER} cannot be read: {error}") from error
     truncation, padding = tokenizer.truncation or {}, tokenizer.padding or {}
-    tokenizer.enable_truncation(max_length, direction=truncation.get("direction", "right"))
+    tokenizer.enable_truncation(
+        max_length,
+        stride=truncation.get("stride", 0),
+        strategy=_STRATEGIES.get(truncation.get("strategy", ""), "longest_first"),
+        direction=truncation.get("direction", "right").lower(),
+    )
     # Padding is done batch by batch, after sorting by length.
     tokenizer.no_padding()
     pad_token = padding.get("pad_token") or next(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from tokenizers import Tokenizer
+
 from autoglm_api.base import Scalar
 from autoglm_api.locations import Location
 from autoglm_api.manifest import DataDigests
@@ -103,12 +105,14 @@ class ExportDescription:
         labels: the model's classes by index; empty where a task has none.
         inputs: names of the graph's inputs.
         settings: what the server must know besides (windows, thresholds).
+        tokenizer: as the server gets it, but for padding; None = the base model's, cut to `max_length`.
     """
 
     labels: tuple[str, ...]
     max_length: int
     inputs: tuple[str, ...]
     settings: Mapping[str, Scalar] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
 
 
 @dataclass(frozen=True)

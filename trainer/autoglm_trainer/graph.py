@@ -97,11 +97,9 @@ def write_graph(network: Network, folder: Path, *, max_length: int, activation: 
         program.save(folder / GRAPH, external_data=size > _EXTERNAL_BYTES)
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, max_length: int | None, pad_id: int, pad_token: str) -> None:
-    """Write `tokenizer.json` that pads to the longest text, on the right, and cuts to `max_length` if it is given."""
+def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, pad_id: int, pad_token: str) -> None:
+    """Write `tokenizer.json` with the tokenizer's own truncation, and padding to the longest text, on the right."""
     copy = Tokenizer.from_str(tokenizer.to_str())
-    if max_length is not None:
-        copy.enable_truncation(max_length)
     copy.enable_padding(direction="right", pad_id=pad_id, pad_token=pad_token)
     copy.save(str(folder / TOKENIZER), pretty=False)
 

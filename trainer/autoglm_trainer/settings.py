@@ -12,7 +12,7 @@ from autoglm_api.catalog import TaskDeclaration
 _KINDS = {"int": int, "float": float, "str": str}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The knobs that every tuned language model has; which of them matter depends on `method`.
 
@@ -23,6 +23,7 @@ class Settings:
         learning_rate: peak rate of backbone or adapters. head_learning_rate: peak rate of the new output layer.
         weight_decay: decoupled, on matrices only. warmup_ratio: share of the steps in which the rate rises.
         dropout: in the backbone's own dropout layers and before the output layer.
+        label_smoothing: 0 where a task knows none.
         lora_alpha: adapters are scaled by lora_alpha / lora_r.
         head_c: inverse strength of the head's L2 penalty, on standardised features, as in scikit-learn.
         max_length: tokens an example, special ones included; cut to what the model can take.
@@ -37,7 +38,7 @@ class Settings:
     weight_decay: float
     warmup_ratio: float
     dropout: float
-    label_smoothing: float
+    label_smoothing: float = 0.0
     lora_r: int
     lora_alpha: int
     lora_dropout: float
@@ -49,4 +50,4 @@ class Settings:
         """Settings at a point; what it leaves out takes its method's default."""
         point = task.complete(parameters)
         typed = {field.name: str(field.type) for field in fields(cls) if field.name != "point"}
-        return cls(point=point, **{name: _KINDS[kind](point[name]) for name, kind in typed.items()})
+        return cls(point=point, **{name: _KINDS[kind](point[name]) for name, kind in typed.items() if name in point})

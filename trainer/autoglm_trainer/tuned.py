@@ -28,6 +28,7 @@ from .metrics import Floats, latency_p95_ms
 from .models import BaseModel
 from .network import Network
 from .problem import Problem
+from .prompted import Guided
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
 LATENCY = "latency_p95_ms"
@@ -244,13 +245,17 @@ class FittedTuned:
         Trials that differ in weights alone share one measurement, unless the study judges by it.
         """
         longest = max(map(len, self._examples(split).tokens))
-        network = (split, longest, next(self.network.backbone.parameters()).dtype)
+        backbone = self.network.backbone
+        guided = (type(backbone), backbone.length) if isinstance(backbone, Guided) else None
+        network = (split, longest, next(backbone.parameters()).dtype, guided)
         if self.task.time_every_model or network not in self.task.latencies:
             self.task.latencies[network] = self._time(split)
         return self.task.latencies[network]
 
     def _time(self, split: str) -> float:
         network, base, examples = self.network.eval(), self.task.base, self._examples(split)
+        if isinstance(network.backbone, Guided):
+            network = Network(network.backbone.folded(), network.head)
 
         def forward(row: int) -> None:
             batch = collate(examples.take([row]), pad_id=base.pad_id, device=base.device)
@@ -272,9 +277,8 @@ class FittedTuned:
         described, activation = problem.describe(base, self.settings), problem.activation(self.settings)
         merged = self._merged()
         write_graph(merged, folder, max_length=described.max_length, activation=activation)
-        write_tokenizer(
-            base.tokenizer, folder, max_length=described.max_length, pad_id=base.pad_id, pad_token=base.pad_token
-        )
+        tokenizer = described.tokenizer or base.tokenizer_for(described.max_length)
+        write_tokenizer(tokenizer, folder, pad_id=base.pad_id, pad_token=base.pad_token)
         settings = {"max_length": described.max_length, **described.settings}
         write_weights(merged, folder, labels=described.labels, settings=settings)
         examples = self._examples("validation")

@@ -6,12 +6,26 @@ from .declaration import Column, Direction, TaskDeclaration
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
 from .plugins import installed
+from .question_answering import QUESTION_ANSWERING
 from .text_classification import TEXT_CLASSIFICATION
+from .token_classification import TOKEN_CLASSIFICATION
 
-__all__ = ["METHODS", "TASKS", "Column", "Direction", "Knob", "MethodDeclaration", "TaskDeclaration", "find_task"]
+__all__ = [
+    "METHODS",
+    "TASKS",
+    "UNUSABLE_TASKS",
+    "Column",
+    "Direction",
+    "Knob",
+    "MethodDeclaration",
+    "TaskDeclaration",
+    "find_task",
+]
 
 TASKS, UNUSABLE_TASKS = installed(
-    "autoglm.tasks", TaskDeclaration, {task.name: task for task in (TEXT_CLASSIFICATION,)}
+    "autoglm.tasks",
+    TaskDeclaration,
+    {task.name: task for task in (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)},
 )
 
 

@@ -6,16 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
 
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuned import LoadedTuned
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

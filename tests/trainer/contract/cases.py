@@ -1,0 +1,119 @@
+"""For each task: rows that a tiny model can learn, a point to train at, and when trainer and server agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tests.trainer.task.making import colour_rows
+from tests.trainer.task.tagging import tagged_rows
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task's part of the contract test.
+
+    Attributes:
+        rows: (count, start) → rows as the study's file holds them.
+        objective: the metric and its direction.
+        bad: rows that must be refused, each with words of the sentence that refuses it.
+        asked: a row → the item that the server is asked.
+        agree: whether the trainer's predictions and the server's answer say the same of a row, given by its index.
+        point: short training by gradient.
+        good: what the metric reaches at least when it has learned.
+    """
+
+    task: str
+    rows: Callable[[int, int], list[Json]]
+    objective: tuple[str, str]
+    bad: Sequence[tuple[Json, str]]
+    asked: Callable[[Json], Any]
+    agree: Callable[[Any, int, Json], bool]
+    good: float
+    point: Mapping[str, Any] = field(
+        default_factory=lambda: {"method": "lora", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "lora_r": 4}
+    )
+    taught: Mapping[str, Any] = field(
+        default_factory=lambda: {"epochs": 8, "learning_rate": 5e-3, "head_learning_rate": 3e-2}
+    )
+
+
+def _texts(count: int, start: int) -> list[Json]:
+    return list(colour_rows(count, start=start))
+
+
+def _questions(count: int, start: int) -> list[Json]:
+    """Every context names the colours of two things; the question asks for one of them."""
+    colours, things = ("red", "green", "blue", "pale", "deep"), ("sky", "grass", "fire")
+    rows = []
+    for index in range(start, start + count):
+        first, second = colours[index % 5], colours[(index * 3 + 1) % 5]
+        one, two = things[index % 3], things[(index + 1) % 3]
+        filler = " ".join(["very", "so", "really"][: index % 4])
+        context = f"the {one} is {filler} {first} and the {two} is {second}".replace("  ", " ")
+        asked, answer = ((one, first), (two, second))[index // 3 % 2]
+        rows.append(
+            {
+                "question": f"colour of the {asked}",
+                "context": context,
+                "answer": answer,
+                "answer_start": context.index(f"{asked} is") + context[context.index(f"{asked} is") :].index(answer),
+            }
+        )
+    return rows
+
+
+def _same_probabilities(predictions: Any, row: int, answer: Json) -> bool:
+    served = [answer["scores"][label] for label in predictions.labels]
+    return bool(np.allclose(served, predictions.probabilities[row], atol=1e-4))
+
+
+def _same_span(predictions: Any, row: int, answer: Json) -> bool:
+    return answer["answer"] == predictions.answers[row] and abs(answer["score"] - predictions.confidence[row]) < 1e-4
+
+
+CASES = (
+    Case(
+        task="text-classification",
+        rows=_texts,
+        objective=("accuracy", "Maximize"),
+        bad=[({"text": " ", "label": "red"}, "'text' is empty"), ({"text": "sky"}, "no column 'label'")],
+        asked=lambda row: row["text"],
+        agree=_same_probabilities,
+        good=0.65,
+    ),
+    Case(
+        task="token-classification",
+        rows=lambda count, start: tagged_rows(count, start=start),
+        objective=("f1", "Maximize"),
+        bad=[
+            ({"tokens": ["sky"], "tags": ["I-thing"]}, "I-thing"),
+            ({"tokens": ["red", "sky"], "tags": ["O"]}, "2"),
+            ({"tokens": [], "tags": []}, "empty"),
+        ],
+        asked=lambda row: {"tokens": row["tokens"]},
+        agree=lambda predictions, row, answer: answer["tags"] == predictions.answers[row],
+        good=0.65,
+    ),
+    Case(
+        task="question-answering",
+        rows=_questions,
+        objective=("f1", "Maximize"),
+        bad=[
+            ({"question": "colour", "context": "the sky is red", "answer": "blue"}, "does not stand in the context"),
+            (
+                {"question": "colour", "context": "the sky is red", "answer": "red", "answer_start": 3},
+                "'answer_start' is 3, but the context has ' sk' there",
+            ),
+            ({"question": "", "context": "the sky", "answer": "sky"}, "'question' is empty"),
+        ],
+        asked=lambda row: {"question": row["question"], "context": row["context"]},
+        agree=_same_span,
+        good=0.45,
+        taught={"epochs": 12, "learning_rate": 1e-2, "head_learning_rate": 3e-2},
+    ),
+)

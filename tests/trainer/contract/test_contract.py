@@ -1,0 +1,142 @@
+"""Every task keeps the contract between worker, trainer and server, on the tiny BERT and the tiny GLM."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from tests.trainer.contract.cases import CASES, Case
+from tests.trainer.task.making import Control, make_places, make_run, write_model, write_rows
+
+from autoglm_api.catalog import TASKS
+from autoglm_api.manifest import Manifest
+from autoglm_serving.answerer import load_answerer, warm_up
+from autoglm_trainer.errors import DataError
+from autoglm_trainer.tasks import get_task
+
+Load = Callable[[], Any]
+
+
+def test_every_built_in_task_has_a_case() -> None:
+    assert {case.task for case in CASES} == {name for name, task in TASKS.items() if "autoglm_" in task.trainer}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.task)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture(scope="module", params=["bert", "glm"])
+def load(case: Case, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """The task loaded as a new process would have it."""
+    folder = tmp_path_factory.mktemp(case.task)
+    model = write_model(folder / "model", request.param)
+    splits = {"train": case.rows(60, 0), "test": case.rows(20, 200)}
+    sources = {split: write_rows(folder / f"{split}.jsonl", rows) for split, rows in splits.items()}
+    metric, direction = case.objective
+    run = make_run(
+        f"file://{model}",
+        sources["train"],
+        task=case.task,
+        data={"test": {"source": sources["test"]}},
+        objectives=[{"metric": metric, "direction": direction}],
+    )
+    return lambda: get_task(case.task).load(run, make_places(folder))
+
+
+@pytest.fixture(scope="module")
+def loaded(load: Load) -> Any:
+    return load()
+
+
+def digest(fitted: Any, folder: Path) -> str:
+    """Of all that `save` writes: two models with one digest are one model."""
+    folder.mkdir()
+    fitted.save(folder)
+    files = sorted(folder.iterdir())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def test_it_learns_and_measures_every_metric_of_its_declaration(case: Case, loaded: Any) -> None:
+    fitted = loaded.fit({**case.point, **case.taught}, Control())
+    measured = fitted.evaluate("test")
+    assert set(measured) == set(TASKS[case.task].metrics)
+    assert measured[case.objective[0]] >= case.good
+    assert measured[case.objective[0]] == fitted.predict("test").measure()[case.objective[0]]
+
+
+def test_a_seed_decides_the_model_and_resuming_changes_nothing(
+    case: Case, load: Load, loaded: Any, tmp_path: Path
+) -> None:
+    control = Control()
+    whole = digest(loaded.fit(case.point, control), tmp_path / "whole")
+    assert [step for step, _ in control.reports] == list(range(1, len(control.reports) + 1))
+    with pytest.raises(InterruptedError):
+        loaded.fit(case.point, Control(save_to=tmp_path / "checkpoint", stop_after_beats=5))
+    resumed = load().fit(case.point, Control(resume_from=tmp_path / "checkpoint"))
+    assert digest(resumed, tmp_path / "resumed") == whole
+    assert digest(loaded.fit(case.point, Control(seed=99)), tmp_path / "other") != whole
+
+
+def test_it_is_pruned_at_once_and_the_frozen_fit_after_it_is_unharmed(
+    case: Case, load: Load, loaded: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(optuna.TrialPruned):
+        loaded.fit({**case.point, "method": "full"}, Control(prune_at=1))
+    after = loaded.fit({"method": "head"}, Control())
+    assert digest(after, tmp_path / "after") == digest(load().fit({"method": "head"}, Control()), tmp_path / "fresh")
+
+
+def test_a_saved_model_restored_and_served_answers_as_the_trained_one(
+    case: Case, load: Load, loaded: Any, tmp_path: Path
+) -> None:
+    fitted = loaded.fit(case.point, Control())
+    trained = fitted.predict("test")
+    (tmp_path / "weights").mkdir()
+    fitted.save(tmp_path / "weights")
+    restored = load().restore(case.point, tmp_path / "weights")
+    assert restored.predict("test").measure() == trained.measure()
+    (tmp_path / "model").mkdir()
+    described = restored.export(tmp_path / "model")
+    manifest = Manifest.model_construct(
+        task=case.task,
+        labels=described.labels,
+        max_length=described.max_length,
+        inputs=described.inputs,
+        settings=dict(described.settings),
+    )
+    answerer = load_answerer(tmp_path / "model", manifest, threads=1)
+    warm_up(answerer)
+    rows = case.rows(20, 200)
+    answers = answerer.predict([answerer.parse(case.asked(row), f"data[{index}]") for index, row in enumerate(rows)])
+    assert [index for index, answer in enumerate(answers) if not case.agree(trained, index, answer)] == []
+
+
+def test_what_it_predicts_can_be_resampled_and_reported(loaded: Any) -> None:
+    predictions = loaded.fit({"method": "head"}, Control()).predict("test")
+    everything = predictions.measure(np.arange(len(predictions)))
+    assert everything == pytest.approx(predictions.measure(), nan_ok=True)
+    assert 0 <= predictions.wrong() <= len(predictions)
+    assert len(predictions.mistakes(3)) <= 3
+    assert predictions.sections()
+    assert len(loaded.baseline("test")) == len(predictions)
+
+
+def test_bad_rows_are_refused_with_source_line_and_remedy(case: Case, tmp_path: Path) -> None:
+    good = case.rows(4, 0)
+    for number, (row, said) in enumerate(case.bad):
+        source = write_rows(tmp_path / f"{number}.jsonl", [*good, row])
+        metric, direction = case.objective
+        run = make_run(
+            "file:///nowhere", source, task=case.task, objectives=[{"metric": metric, "direction": direction}]
+        )
+        with pytest.raises(DataError) as refused:
+            get_task(case.task).load(run, make_places(tmp_path))
+        assert said in str(refused.value)
+        assert f"{number}.jsonl, line {len(good) + 1}" in str(refused.value)
