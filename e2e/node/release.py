@@ -36,7 +36,7 @@ class Release:
                     "pollSeconds": 1,
                     "statusIntervalSeconds": 0.5,
                     "slotBackoffSeconds": 2,
-                    "claimGraceSeconds": 10,
+                    "claimGraceSeconds": 40,
                     "unschedulableGraceSeconds": 2,
                 },
             },
