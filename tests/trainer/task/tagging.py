@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tests.trainer.task.making import TINY, make_places, make_run, write_rows
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
@@ -74,5 +75,6 @@ def write_byte_level_glm(folder: Path) -> Path:
         tokenizer_object=tokenizer, pad_token="[PAD]", eos_token="<|endoftext|>", model_max_length=64
     ).save_pretrained(folder)
     decoder = {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "eos_token_id": 3}
+    torch.manual_seed(0)
     GlmModel(GlmConfig(**TINY, **decoder, vocab_size=tokenizer.get_vocab_size())).save_pretrained(folder)
     return folder
