@@ -33,6 +33,15 @@ class TextPrediction(BaseModel):
     scores: dict[str, float]
 
 
+class SeveralLabels(BaseModel):
+    """Every label that one text has, in the model's order, and the probability of each label there is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    labels: list[str]
+    scores: dict[str, float]
+
+
 class PredictResponse(BaseModel):
     """`predictions` in the order of `data`, always a list; what one looks like is the task's own."""
 

@@ -21,6 +21,7 @@ def fit_baseline(data: Dataset) -> Pipeline:
     # A second of every worker's start, for what only the report needs.
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
 
     text = "".join(data.train.texts)
@@ -30,8 +31,11 @@ def fit_baseline(data: Dataset) -> Pipeline:
         if spaced
         else TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     )
-    pipeline = make_pipeline(vectorizer, LogisticRegression(C=10.0, max_iter=1_000))
-    return pipeline.fit(list(data.train.texts), data.targets(data.train))
+    classifier = LogisticRegression(C=10.0, max_iter=1_000)
+    if data.several:
+        pipeline = make_pipeline(vectorizer, OneVsRestClassifier(classifier))
+        return pipeline.fit(list(data.train.texts), np.array(data.indicators(data.train)))
+    return make_pipeline(vectorizer, classifier).fit(list(data.train.texts), data.targets(data.train))
 
 
 def baseline_probabilities(pipeline: Pipeline, rows: Rows) -> Floats:

@@ -15,7 +15,7 @@ from autoglm_api.manifest import DataDigests
 from autoglm_api.study import Data
 
 from .errors import DataError
-from .formats import read_cells
+from .formats import read_cells_or_lists
 from .sources import read_bytes
 
 _SHOWN = 80
@@ -23,11 +23,12 @@ _SHOWN = 80
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled text and where it stands."""
+    """One labelled text and where it stands. Without `several` labels allowed it has exactly one."""
 
     text: str
-    label: str
+    labels: tuple[str, ...]
     line: int
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,24 @@ class Rows:
         """sha256 of texts and labels as read; CSV and JSON lines with the same rows have the same digest."""
         state = hashlib.sha256()
         for row in self.rows:
-            state.update(json.dumps([row.text, row.label], ensure_ascii=False).encode() + b"\n")
+            label = list(row.labels) if row.several else row.labels[0]
+            state.update(json.dumps([row.text, label], ensure_ascii=False).encode() + b"\n")
         return f"sha256:{state.hexdigest()}"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A study's rows. `labels` are sorted; a label's place in it is the model's output index."""
+    """A study's rows. `labels` are sorted; a label's place in it is the model's output index.
+
+    Attributes:
+        several: whether a row may have any number of labels, none too; otherwise each has one.
+    """
 
     train: Rows
     validation: Rows
     test: Rows | None
     labels: tuple[str, ...]
+    several: bool = False
 
     @property
     def digests(self) -> DataDigests:
@@ -73,9 +80,13 @@ class Dataset:
         )
 
     def targets(self, rows: Rows) -> list[int]:
-        """Label indices of `rows`, in order."""
+        """Label indices of `rows`, in order; for rows of one label each."""
         index = {label: place for place, label in enumerate(self.labels)}
-        return [index[row.label] for row in rows.rows]
+        return [index[row.labels[0]] for row in rows.rows]
+
+    def indicators(self, rows: Rows) -> list[tuple[int, ...]]:
+        """For each row 1 where it has the label and 0 where not, (rows, labels)."""
+        return [tuple(int(label in row.labels) for label in self.labels) for row in rows.rows]
 
 
 def load_dataset(data: Data, locate: Callable[[str], Location], *, seed: int) -> Dataset:
@@ -91,22 +102,20 @@ def load_dataset(data: Data, locate: Callable[[str], Location], *, seed: int) ->
     """
     columns = TEXT_CLASSIFICATION.named_columns(data.columns)
     train = read_rows(data.train.source, locate, columns)
+    several = any(row.several for row in train.rows)
+    _check_kind(train, several=several)
     if data.validation.source is not None:
         validation = read_rows(data.validation.source, locate, columns)
     else:
         assert data.validation.fraction is not None, "the spec holds exactly one of source and fraction"
         train, validation = hold_out(train, data.validation.fraction, seed=seed)
     test = read_rows(data.test.source, locate, columns) if data.test else None
-    labels = tuple(sorted({row.label for row in train.rows}))
-    if len(labels) == 1:
-        raise DataError(
-            f"{train.source}: all {len(train)} training rows have the label {labels[0]!r};"
-            " a classifier needs at least two labels"
-        )
+    labels = tuple(sorted({label for row in train.rows for label in row.labels}))
+    _check_training_labels(train, labels, several=several)
     for rows, split in ((validation, "validation"), (test, "test")):
         if rows is not None:
-            _check_labels(rows, split, train.source, labels)
-    return Dataset(train=train, validation=validation, test=test, labels=labels)
+            _check_labels(rows, split, train.source, labels, several=several)
+    return Dataset(train=train, validation=validation, test=test, labels=labels, several=several)
 
 
 def read_rows(source: str, locate: Callable[[str], Location], columns: Mapping[str, str]) -> Rows:
@@ -120,11 +129,15 @@ def read_rows(source: str, locate: Callable[[str], Location], columns: Mapping[s
     if not content.strip():
         raise DataError(f"{source}: the file is empty; it needs rows with {text_column!r} and {label_column!r}")
     rows = []
-    for line, (text, label) in read_cells(source, content, (text_column, label_column)):
-        for column, value in ((text_column, text), (label_column, label)):
+    for line, (text, label) in read_cells_or_lists(source, content, (text_column, label_column)):
+        where = f"{source}, line {line}"
+        if isinstance(text, list):
+            raise DataError(f"{where}: {text_column!r} is a list; write it as a string")
+        labels = label if isinstance(label, list) else [label]
+        for column, value in ((text_column, text), *((label_column, one) for one in labels)):
             if not value.strip():
-                raise DataError(f"{source}, line {line}: {column!r} is empty ({value!r}); fill it in or drop the row")
-        rows.append(Row(text, label, line))
+                raise DataError(f"{where}: {column!r} is empty ({value!r}); fill it in or drop the row")
+        rows.append(Row(text, tuple(dict.fromkeys(labels)), line, several=isinstance(label, list)))
     if not rows:
         raise DataError(f"{source}: no rows; it needs at least one with {text_column!r} and {label_column!r}")
     return Rows(source, tuple(rows))
@@ -146,9 +159,11 @@ def hold_out(rows: Rows, fraction: float, *, seed: int) -> tuple[Rows, Rows]:
     Raises:
         DataError: nothing can be held out.
     """
+    several = any(row.several for row in rows.rows)
     label_of: dict[str, str] = {}
     for row in rows.rows:
-        label_of.setdefault(row.text, row.label)
+        # Combinations of labels are many and rare; rows that may have several are drawn without regard to them.
+        label_of.setdefault(row.text, "" if several else row.labels[0])
     texts: dict[str, list[str]] = defaultdict(list)
     for text, label in label_of.items():
         texts[label].append(text)
@@ -168,14 +183,31 @@ def hold_out(rows: Rows, fraction: float, *, seed: int) -> tuple[Rows, Rows]:
     return Rows(rows.source, train), Rows(f"{rows.source} (held out)", validation)
 
 
-def _check_labels(rows: Rows, split: str, train_source: str, labels: Sequence[str]) -> None:
+def _check_training_labels(rows: Rows, labels: Sequence[str], *, several: bool) -> None:
+    if len(labels) < (1 if several else 2):
+        told = f"all {len(rows)} training rows have the label {labels[0]!r}" if labels else "no row has a label"
+        raise DataError(f"{rows.source}: {told}; a classifier needs at least two labels")
+
+
+def _check_labels(rows: Rows, split: str, train_source: str, labels: Sequence[str], *, several: bool) -> None:
+    _check_kind(rows, several=several)
     known = set(labels)
-    unknown = Counter(row.label for row in rows.rows if row.label not in known)
+    unknown = Counter(label for row in rows.rows for label in row.labels if label not in known)
     if unknown:
-        first = next(row for row in rows.rows if row.label in unknown)
+        first, label = next((row, label) for row in rows.rows for label in row.labels if label in unknown)
         raise DataError(
-            f"{rows.source}, line {first.line}: the label {_cut(first.label)} stands in the {split} rows only"
-            f"{_others(unknown, first.label)}, never in {train_source}; add training rows for it or drop these rows"
+            f"{rows.source}, line {first.line}: the label {_cut(label)} stands in the {split} rows only"
+            f"{_others(unknown, label)}, never in {train_source}; add training rows for it or drop these rows"
+        )
+
+
+def _check_kind(rows: Rows, *, several: bool) -> None:
+    odd = next((row for row in rows.rows if row.several != several), None)
+    if odd is not None:
+        is_, others = ("a list", "single labels") if odd.several else ("a single label", "lists")
+        raise DataError(
+            f"{rows.source}, line {odd.line}: the label is {is_}, the training rows have {others};"
+            " write all as lists where a text may have several labels"
         )
 
 

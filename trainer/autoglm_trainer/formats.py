@@ -36,6 +36,26 @@ def read_cells(
     return parser(source, _decode(source, content), columns, optional)
 
 
+def read_cells_or_lists(
+    source: str, content: bytes, columns: Sequence[str]
+) -> Iterator[tuple[int, list[str | list[str]]]]:
+    """As `read_cells`, where JSON lines may hold a list of strings in place of a string.
+
+    Raises:
+        DataError: as `read_cells`.
+    """
+    if PurePosixPath(source).suffix.lower() not in (".jsonl", ".ndjson"):
+        for line, cells in read_cells(source, content, columns):
+            yield line, [*cells]
+        return
+    for line, row in _json_objects(source, _decode(source, content), '{"text": "…", "label": "…"}'):
+        found: list[str | list[str]] = []
+        for column in columns:
+            listed = isinstance(row.get(column), list)
+            found.append((_json_list if listed else _json_cell)(source, line, row, column))
+        yield line, found
+
+
 def read_lists(source: str, content: bytes, columns: Sequence[str]) -> Iterator[tuple[int, list[list[str]]]]:
     """As `read_cells`, where each cell is a list of words.
 

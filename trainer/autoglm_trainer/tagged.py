@@ -170,7 +170,7 @@ def _hold_out(rows: Sentences, fraction: float, *, seed: int) -> tuple[Sentences
     counts = Counter(kind for row in rows.rows for kind in row.types)
     keys = [json.dumps(row.words) for row in rows.rows]
     kinds = [min(row.types, key=lambda kind: (counts[kind], kind), default=OUTSIDE) for row in rows.rows]
-    stand_ins = (Row(key, kind, row.line) for key, kind, row in zip(keys, kinds, rows.rows, strict=True))
+    stand_ins = (Row(key, (kind,), row.line) for key, kind, row in zip(keys, kinds, rows.rows, strict=True))
     _, held_out = hold_out(Rows(rows.source, tuple(stand_ins)), fraction, seed=seed)
     chosen = {row.text for row in held_out.rows}
     train = tuple(row for row, key in zip(rows.rows, keys, strict=True) if key not in chosen)

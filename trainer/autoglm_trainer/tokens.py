@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tokenizers import Tokenizer
+
 from .data import Rows
 from .errors import DataError
 from .examples import Tokens
@@ -18,6 +20,7 @@ class Corpus:
     base: BaseModel
     splits: Mapping[str, Rows]
     _tokens: dict[tuple[str, int], Tokens] = field(default_factory=dict)
+    _windows: dict[tuple[str, int], tuple[Tokens, tuple[int, ...]]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse texts of which the tokenizer keeps nothing.
@@ -33,6 +36,18 @@ class Corpus:
                         " drop the row, or use a model that knows its script"
                     )
 
+    def windows(self, split: str, max_length: int) -> tuple[Tokens, tuple[int, ...]]:
+        """Token ids of every window of each text, neighbours sharing a quarter, and the row that each window is of."""
+        if max_length >= max(map(len, self.tokens(split, self.base.max_tokens))) < self.base.max_tokens:
+            tokens = self.tokens(split, max_length)
+            return tokens, tuple(range(len(tokens)))
+        if (split, max_length) not in self._windows:
+            found = windowed(self.base.tokenizer, max_length).encode_batch(list(self.splits[split].texts))
+            pairs = [(row, one) for row, whole in enumerate(found) for one in (whole, *whole.overflowing)]
+            tokens = tuple(tuple(one.ids) for _, one in pairs)
+            self._windows[split, max_length] = tokens, tuple(row for row, _ in pairs)
+        return self._windows[split, max_length]
+
     def tokens(self, split: str, max_length: int) -> Tokens:
         """Token ids of each text, truncated as the server will truncate."""
         whole = self._encode(split, self.base.max_tokens)
@@ -44,3 +59,11 @@ class Corpus:
             encodings = self.base.tokenizer_for(max_length).encode_batch(list(self.splits[split].texts))
             self._tokens[key] = tuple(tuple(encoding.ids) for encoding in encodings)
         return self._tokens[key]
+
+
+def windowed(tokenizer: Tokenizer, max_length: int) -> Tokenizer:
+    """A copy that cuts a text into windows of `max_length` tokens, special ones included, a quarter of them shared."""
+    copy: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    room = max_length - copy.num_special_tokens_to_add(is_pair=False)
+    copy.enable_truncation(max_length, stride=max(0, room) // 4)
+    return copy

@@ -1,4 +1,4 @@
-"""`text-classification`: one label for each text."""
+"""`text-classification`: one label for each text, or any number of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from .knobs import Knob
 from .methods import FULL, HEAD, LORA, METHODS, good_point, method_knobs, method_space
 
 POOLINGS = ("mean", "first", "last")
+LONG_TEXTS = ("cut", "windows")
+CLASS_WEIGHTS = ("none", "balanced")
 
 TEXT_CLASSIFICATION = TaskDeclaration(
     name="text-classification",
-    summary="one label for each text",
-    columns={"text": Column("text", "the text"), "label": Column("label", "its class", answer=True)},
+    summary="one label for each text, or any number of them",
+    columns={"text": Column("text", "the text"), "label": Column("label", "its class, or a list of them", answer=True)},
     example="Where is my order? It should have been here yesterday.",
     metrics={
         "accuracy": "Maximize",
@@ -28,6 +30,10 @@ TEXT_CLASSIFICATION = TaskDeclaration(
         **method_knobs(METHODS),
         "pooling": Knob("mean", choices=POOLINGS),
         "max_length": Knob(128, low=4, high=131_072),
+        "long_texts": Knob("cut", choices=LONG_TEXTS),
+        "class_weight": Knob("none", choices=CLASS_WEIGHTS),
+        "prior_shift": Knob(0.0, low=0, high=2),
+        "threshold": Knob(0.5, low=0.01, high=0.99),
     },
     parameters=(
         *method_space((HEAD, LORA, FULL)),

@@ -18,6 +18,7 @@ class Case:
     """One task's part of the contract test.
 
     Attributes:
+        name: tells two cases of one task apart.
         rows: (count, start) → rows as the study's file holds them.
         objective: the metric and its direction.
         bad: rows that must be refused, each with words of the sentence that refuses it.
@@ -27,6 +28,7 @@ class Case:
         good: what the metric reaches at least when it has learned.
     """
 
+    name: str
     task: str
     rows: Callable[[int, int], list[Json]]
     objective: tuple[str, str]
@@ -44,6 +46,17 @@ class Case:
 
 def _texts(count: int, start: int) -> list[Json]:
     return list(colour_rows(count, start=start))
+
+
+def _several(count: int, start: int) -> list[Json]:
+    """Each text names the colours that it has, some of them at its end; every sixth has none."""
+    colours = ("red", "green", "blue")
+    rows = []
+    for index in range(start, start + count):
+        named = [colour for place, colour in enumerate(colours) if (index % 6) >> place & 1]
+        filler = " ".join(["the", "sky", "is", "so", "very", "deep"][: 2 + index % 5])
+        rows.append({"text": f"{filler} {' and '.join(named)}".strip(), "label": named})
+    return rows
 
 
 def _questions(count: int, start: int) -> list[Json]:
@@ -78,6 +91,7 @@ def _same_span(predictions: Any, row: int, answer: Json) -> bool:
 
 CASES = (
     Case(
+        name="text-classification",
         task="text-classification",
         rows=_texts,
         objective=("accuracy", "Maximize"),
@@ -87,6 +101,7 @@ CASES = (
         good=0.65,
     ),
     Case(
+        name="token-classification",
         task="token-classification",
         rows=lambda count, start: tagged_rows(count, start=start),
         objective=("f1", "Maximize"),
@@ -100,6 +115,36 @@ CASES = (
         good=0.65,
     ),
     Case(
+        name="several-labels",
+        task="text-classification",
+        rows=_several,
+        objective=("f1_macro", "Maximize"),
+        bad=[
+            ({"text": "sky", "label": "red"}, "the label is a single label, the training rows have lists"),
+            ({"text": ["sky"], "label": ["red"]}, "'text' is a list"),
+            ({"text": "sky", "label": ["red", 3.5]}, "word 2"),
+        ],
+        asked=lambda row: row["text"],
+        agree=lambda predictions, row, answer: (
+            _same_probabilities(predictions, row, answer)
+            and answer["labels"]
+            == [label for label, score in answer["scores"].items() if score >= predictions.threshold]
+        ),
+        good=0.7,
+        point={
+            "method": "lora",
+            "epochs": 2,
+            "learning_rate": 1e-2,
+            "batch_size": 8,
+            "lora_r": 4,
+            "threshold": 0.4,
+            "long_texts": "windows",
+            "max_length": 8,
+            "class_weight": "balanced",
+        },
+    ),
+    Case(
+        name="question-answering",
         task="question-answering",
         rows=_questions,
         objective=("f1", "Maximize"),

@@ -26,7 +26,7 @@ def test_every_built_in_task_has_a_case() -> None:
     assert {case.task for case in CASES} == {name for name, task in TASKS.items() if "autoglm_" in task.trainer}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.task)
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.param
     return found

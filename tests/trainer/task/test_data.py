@@ -76,7 +76,7 @@ def test_held_out_rows_are_stratified_and_follow_the_seed(tmp_path: Path) -> Non
     first = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=1)
     again = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=1)
     other = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=2)
-    assert Counter(row.label for row in first.validation.rows) == {"a": 10, "b": 4}
+    assert Counter(row.labels[0] for row in first.validation.rows) == {"a": 10, "b": 4}
     assert first == again
     assert first.validation != other.validation
 

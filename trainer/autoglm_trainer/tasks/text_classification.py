@@ -1,4 +1,4 @@
-"""`text-classification`: one label for each text."""
+"""`text-classification`: one label for each text, or any number of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoglm_api.base import Scalar
 from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
@@ -23,8 +23,9 @@ from autoglm_trainer.metrics import Floats
 from autoglm_trainer.models import BaseModel, load_model
 from autoglm_trainer.network import PooledHead
 from autoglm_trainer.predictions.classes import ClassPredictions
+from autoglm_trainer.predictions.labels import LabelPredictions
 from autoglm_trainer.settings import Settings
-from autoglm_trainer.tokens import Corpus
+from autoglm_trainer.tokens import Corpus, windowed
 from autoglm_trainer.tuned import LATENCY, LoadedTuned
 
 
@@ -34,9 +35,19 @@ class TextSettings(Settings):
 
     Attributes:
         pooling: `mean`, `first` or `last` of the hidden states, padding left out.
+        long_texts: `cut` at `max_length`, or read in `windows` whose probabilities are averaged.
+        class_weight: `balanced` weighs rows by the inverse frequency of their label.
+        prior_shift: how far answers are moved from frequent to rare labels: while training, logits get so much times
+            the log frequency of their label added, which answers then lack (the loss of Menon et al. 2021, "Long-tail
+            learning via logit adjustment"). One label a text only.
+        threshold: a label is given from this probability on. Several labels a text only.
     """
 
     pooling: str
+    long_texts: str
+    class_weight: str
+    prior_shift: float
+    threshold: float
 
 
 class TextClassification:
@@ -91,50 +102,97 @@ class LabelledTexts:
         return PooledHead(base.hidden_size, len(self.labels), dropout=settings.dropout, pooling=settings.pooling)
 
     def examples(self, split: str, settings: TextSettings) -> Examples:
-        """One example a text."""
-        tokens = self.corpus.tokens(split, settings.max_length)
+        """One example a text, or one a window."""
+        if settings.long_texts == "windows":
+            tokens, items = self.corpus.windows(split, min(settings.max_length, self.corpus.base.max_tokens))
+        else:
+            tokens = self.corpus.tokens(split, settings.max_length)
+            items = tuple(range(len(tokens)))
+        targets = self._targets(split)
         return Examples(
-            key=(split, max(map(len, tokens))),
+            key=(split, max(map(len, tokens)), len(tokens)),
             tokens=tokens,
-            items=tuple(range(len(tokens))),
-            targets=tuple((target,) for target in self.data.targets(self.corpus.splits[split])),
+            items=items,
+            targets=tuple(targets[item] for item in items),
         )
 
+    def _targets(self, split: str) -> list[tuple[int, ...]]:
+        rows = self.corpus.splits[split]
+        return self.data.indicators(rows) if self.data.several else [(each,) for each in self.data.targets(rows)]
+
     def criterion(self, examples: Examples, settings: TextSettings) -> Loss:
-        """Cross-entropy."""
-        targets = torch.tensor([target for (target,) in examples.targets])
+        """Cross-entropy; with several labels a text the mean of the labels' own."""
+        targets = torch.tensor(examples.targets)
+        weight = self._weights() if settings.class_weight == "balanced" else None
+        if self.data.several:
+
+            def binary(logits: Tensor) -> Tensor:
+                return nn.functional.binary_cross_entropy_with_logits(
+                    logits,
+                    targets.to(logits).lerp(torch.tensor(0.5).to(logits), settings.label_smoothing),
+                    pos_weight=None if weight is None else weight.to(logits),
+                )
+
+            return binary
+        shift = torch.from_numpy(settings.prior_shift * np.log(self._frequency()))
         return lambda logits: nn.functional.cross_entropy(
-            logits, targets.to(logits.device), label_smoothing=settings.label_smoothing
+            logits + shift.to(logits),
+            targets.squeeze(1).to(logits.device),
+            weight=None if weight is None else weight.to(logits),
+            label_smoothing=settings.label_smoothing,
         )
+
+    def _weights(self) -> Tensor:
+        """Of each label; with several labels a text, of having it against not having it."""
+        frequency = self._frequency()
+        return torch.from_numpy((1 - frequency) / frequency if self.data.several else 1 / (len(frequency) * frequency))
+
+    def _frequency(self) -> Floats:
+        """Share of the training rows that have each label, (labels,)."""
+        return np.asarray(np.mean(self.data.indicators(self.data.train), axis=0, dtype=np.float64))
 
     def predictions(
         self, split: str, settings: TextSettings, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]
-    ) -> ClassPredictions:
-        """Softmax of the logits beside the rows that they are of."""
-        return self._predictions(split, rows, _softmax(np.concatenate(logits)))
+    ) -> ClassPredictions | LabelPredictions:
+        """Probabilities beside the rows that they are of; the mean of a row's windows."""
+        stacked = np.concatenate(logits)
+        each = 1 / (1 + np.exp(-stacked)) if self.data.several else _softmax(stacked)
+        place = {row: index for index, row in enumerate(rows)}
+        index = np.array([place[item] for item in examples.items])
+        total = np.zeros((len(rows), each.shape[1]))
+        np.add.at(total, index, each)
+        return self._predictions(split, rows, total / np.bincount(index)[:, None], settings.threshold)
 
-    def baseline(self, split: str) -> ClassPredictions:
+    def baseline(self, split: str) -> ClassPredictions | LabelPredictions:
         """TF-IDF and logistic regression."""
         rows = self.corpus.splits[split]
-        return self._predictions(split, range(len(rows)), baseline_probabilities(fit_baseline(self.data), rows))
+        return self._predictions(split, range(len(rows)), baseline_probabilities(fit_baseline(self.data), rows), 0.5)
 
-    def _predictions(self, split: str, chosen: Sequence[int], probabilities: Floats) -> ClassPredictions:
+    def _predictions(
+        self, split: str, chosen: Sequence[int], probabilities: Floats, threshold: float
+    ) -> ClassPredictions | LabelPredictions:
         rows = self.corpus.splits[split]
-        return ClassPredictions(
-            labels=self.labels,
-            truth=np.array(self.data.targets(rows))[list(chosen)],
-            probabilities=probabilities,
-            texts=tuple(rows.texts[row] for row in chosen),
-        )
+        texts = tuple(rows.texts[row] for row in chosen)
+        if self.data.several:
+            indicators = np.array(self.data.indicators(rows))[list(chosen)]
+            return LabelPredictions(self.labels, indicators, probabilities, texts, threshold)
+        return ClassPredictions(self.labels, np.array(self.data.targets(rows))[list(chosen)], probabilities, texts)
 
     def activation(self, settings: TextSettings) -> Activation:
         """The graph answers probabilities."""
-        return Activation.SOFTMAX
+        return Activation.SIGMOID if self.data.several else Activation.SOFTMAX
 
     def describe(self, base: BaseModel, settings: TextSettings) -> ExportDescription:
-        """Labels and length."""
+        """Labels, length and, where they matter, threshold and windows."""
+        length = min(settings.max_length, base.max_tokens)
+        told: dict[str, Scalar] = {"threshold": settings.threshold} if self.data.several else {}
+        windows = settings.long_texts == "windows"
         return ExportDescription(
-            labels=self.labels, max_length=min(settings.max_length, base.max_tokens), inputs=INPUTS
+            labels=self.labels,
+            max_length=length,
+            inputs=INPUTS,
+            settings={**told, **({"windows": True} if windows else {})},
+            tokenizer=windowed(base.tokenizer, length) if windows else None,
         )
 
 
