@@ -12,6 +12,7 @@ import pytest
 from tests.trainer.task.making import ARCHITECTURES, Control
 from tests.trainer.task.tagging import LABELS, tagging, write_byte_level_glm
 
+from autoglm_api.catalog import METHODS
 from autoglm_api.manifest import Manifest
 from autoglm_serving.answerer import Answerer, load_answerer
 from autoglm_serving.requests import Refused
@@ -96,6 +97,15 @@ def test_a_pruned_trial_leaves_the_next_unharmed_and_the_frozen_head_has_no_gate
 def test_every_knob_changes_the_model(task: LoadedTuned, knob: str, value: Any) -> None:
     plain, turned = (task.fit({**LORA, **change}, Control()).predict("test") for change in ({}, {knob: value}))
     assert not np.array_equal(plain.probabilities, turned.probabilities)
+
+
+@pytest.mark.parametrize("method", [name for name, known in METHODS.items() if known.gradient])
+def test_every_method_trains_behind_a_gate_over_the_layers(task: LoadedTuned, method: str) -> None:
+    fitted = task.fit({"method": method, "gate": "layers", "epochs": 1, "batch_size": 32}, Control())
+    mixture = fitted.weights["head.mixture"]
+    assert mixture.isfinite().all()
+    assert mixture.tolist() != [0.0, 2.0]
+    assert np.isfinite(fitted.evaluate("validation")["loss"])
 
 
 def test_weighted_entities_are_found_more_often(task: LoadedTuned) -> None:
