@@ -10,6 +10,7 @@ import pytest
 
 from autoglm_api.locations import locate
 from autoglm_api.study import Data
+from autoglm_serving.tasks.token_classification import split_words
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.tagged import TaggedData, load_tagged
 
@@ -116,3 +117,16 @@ def test_an_entity_type_that_was_never_trained_is_refused(tmp_path: Path, split:
     (tmp_path / "more.jsonl").write_text(row("a b", "B-a O") + row("c", "B-new"))
     said = refusal(tmp_path, JSONL + row("fire", "O"), **{split: {"source": f"file://{tmp_path}/more.jsonl"}})
     assert f"more.jsonl, line 2: the entity type 'new' stands in the {split} rows only" in said
+
+
+def test_the_shipped_sentences_are_split_as_the_server_splits_a_text_and_none_stands_in_two_splits() -> None:
+    folder = Path(__file__).parents[3] / "examples" / "data" / "support_en"
+    sources = {split: {"source": f"file://{folder}/{split}.jsonl"} for split in ("train", "validation", "test")}
+    spec = Data.model_validate(sources)
+    data = load_tagged(spec, lambda uri: locate(uri, claims_root=folder, credentials={}), seed=0)
+    sentences = [row.words for rows in data.splits.values() for row in rows.rows]
+    for words in sentences:
+        text = " ".join(words)
+        assert tuple(text[start:end] for start, end in split_words(text)) == words
+    assert len(set(sentences)) == len(sentences) == 340
+    assert len(data.labels) == 11
