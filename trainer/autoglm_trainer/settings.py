@@ -24,6 +24,9 @@ class Settings:
         weight_decay: decoupled, on matrices only. warmup_ratio: share of the steps in which the rate rises.
         dropout: in the backbone's own dropout layers and before the output layer.
         label_smoothing: 0 where a task knows none.
+        scheduler: how the rate falls after the warm-up: `linear` or `cosine` to 0, or not at all.
+        accumulation: parts that a batch is passed in, one after the other: memory for time, the same result.
+        patience: reports without a better one after which training ends with the best weights; 0 = never.
         lora_alpha: adapters are scaled by lora_alpha / lora_r.
         head_c: inverse strength of the head's L2 penalty, on standardised features, as in scikit-learn.
         max_length: tokens an example, special ones included; cut to what the model can take.
@@ -39,6 +42,9 @@ class Settings:
     warmup_ratio: float
     dropout: float
     label_smoothing: float = 0.0
+    scheduler: str
+    accumulation: int
+    patience: int
     lora_r: int
     lora_alpha: int
     lora_dropout: float

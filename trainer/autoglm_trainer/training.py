@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .contract import TrialControl
 from .examples import Examples, Tokens, collate
 from .network import Network
+from .patience import Patience
 from .settings import Settings
 
 REPORTS_PER_EPOCH = 2
@@ -38,9 +39,10 @@ class Loop:
         criterion: Callable[[Examples], Callable[[Tensor], Tensor]],
         settings: Settings,
         seed: int,
+        patience: Patience,
     ) -> None:
         self.network, self.examples, self.criterion = network, examples, criterion
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.patience = settings, seed, patience
         self.device = next(network.parameters()).device
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self.steps_per_epoch = math.ceil(len(examples) / settings.batch_size)
@@ -52,43 +54,63 @@ class Loop:
     def run(self, control: TrialControl, evaluate: Callable[[bool], float], *, pad_id: int) -> None:
         """Train to the end, reporting `evaluate(trained)` twice an epoch; `trained` only at the very end.
 
+        With patience the end may come early, and the weights are those of the best report.
+
         Raises:
             TrialPruned, Interrupted: from `control`, let through.
         """
         if control.resume_from is not None:
             self.load(control.resume_from)
-        while self.step < self.total:
+        while self.step < self.total and not self.patience.over:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
                 self._advance(self.examples.take(batch), pad_id)
                 control.heartbeat()
                 reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
                 if reached > self.reported:
-                    self.reported = reached
-                    control.report(reached, evaluate(self.step == self.total))
+                    self._report(reached, control, evaluate)
                 control.checkpoint(self.reported, self.save)
+                if self.patience.over:
+                    break
+        if self.patience.weights():
+            self.network.load_trained(self.patience.weights())
+
+    def _report(self, reached: int, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
+        self.reported = reached
+        stays = self.step == self.total and not self.settings.patience
+        value = evaluate(stays)
+        self.patience.note(value, self.trained)
+        control.report(reached, value)
 
     def _advance(self, examples: Examples, pad_id: int) -> None:
         self.network.train()
         rate = self._schedule()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        batch = collate(examples, pad_id=pad_id, device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = batch.answers(self.network(batch.input_ids, batch.attention_mask))
-            loss = self.criterion(examples)(logits)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part, share in _parts(examples, self.settings.accumulation):
+            batch = collate(part, pad_id=pad_id, device=self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                logits = batch.answers(self.network(batch.input_ids, batch.attention_mask))
+                loss = self.criterion(part)(logits) * share
+            loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
     def _schedule(self) -> float:
-        """Linear warm-up to 1, then linear decay to 0."""
+        """Linear warm-up to 1; then to 0 along a line or half a cosine, or nothing."""
         warmup = round(self.total * self.settings.warmup_ratio)
         if self.step < warmup:
             return (self.step + 1) / warmup
-        return (self.total - self.step) / max(1, self.total - warmup)
+        left = (self.total - self.step) / max(1, self.total - warmup)
+        match self.settings.scheduler:
+            case "constant":
+                return 1.0
+            case "cosine":
+                return (1 - math.cos(math.pi * left)) / 2
+            case _:
+                return left
 
     def _groups(self) -> list[dict[str, object]]:
         """Backbone and head have rates of their own; biases and norms are not decayed."""
@@ -116,7 +138,8 @@ class Loop:
         if self.device.type == "cuda":
             state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
         save_file(state, folder / _STATE)
-        position = {"step": self.step, "reported": self.reported, "total": self.total}
+        counts = {"step": self.step, "reported": self.reported, "total": self.total}
+        position = {**counts, "patience": self.patience.save(folder)}
         (folder / _POSITION).write_text(json.dumps(position))
 
     def load(self, folder: Path) -> None:
@@ -139,6 +162,7 @@ class Loop:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["generator:cuda"], self.device)
         self.step, self.reported = position["step"], position["reported"]
+        self.patience.load(folder, position["patience"], device=str(self.device))
 
 
 def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -153,3 +177,13 @@ def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[in
         found.extend(rows[first : first + size] for first in range(0, len(rows), size))
     shuffle.shuffle(found)
     return found
+
+
+def _parts(examples: Examples, count: int) -> Iterator[tuple[Examples, float]]:
+    """The batch in `count` parts, each with its share of the answers: losses are means over these."""
+    size = math.ceil(len(examples) / count)
+    answers = [len(targets) for targets in examples.targets]
+    for start in range(0, len(examples), size):
+        rows = range(start, min(start + size, len(examples)))
+        share = sum(answers[row] for row in rows) / max(1, sum(answers))
+        yield (examples, 1.0) if len(rows) == len(examples) else (examples.take(rows), share)

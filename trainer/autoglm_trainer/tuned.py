@@ -6,7 +6,7 @@ import copy
 import gc
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +99,20 @@ class LoadedTuned:
             raise DataError(f"data.{split}: the study names no {split} rows; add data.{split}.source")
 
     def fit(self, parameters: Mapping[str, Scalar], control: TrialControl) -> FittedTuned:
-        """Train at `parameters`; a GPU that runs out of memory twice makes the point infeasible."""
+        """Train at `parameters`; a GPU that runs out of memory with half a batch too makes the point infeasible."""
         settings = self.problem.settings(parameters)
         try:
             return self._fit(settings, control)
         except torch.OutOfMemoryError:
             self._free()
+        smaller = replace(settings, accumulation=min(2 * settings.accumulation, settings.batch_size))
         try:
-            return self._fit(settings, control)
+            return self._fit(smaller, control)
         except torch.OutOfMemoryError as error:
             self._free()
             raise Infeasible(
                 f"the GPU's memory is too small for method {settings.method} with batch_size {settings.batch_size}"
-                f" and max_length {settings.max_length}"
+                f" and max_length {settings.max_length}, in {smaller.accumulation} parts too"
             ) from error
 
     def _fit(self, settings: Any, control: TrialControl) -> FittedTuned:
@@ -130,6 +131,7 @@ class LoadedTuned:
                 criterion=lambda examples: self.problem.criterion(examples, settings),
                 control=control,
                 evaluate=lambda trained: fitted.measure_now(self.metric, trained=trained),
+                maximize=self.problem.declaration.metrics[self.metric] == "Maximize",
             )
         )
         fitted.weights = fitted.network.trained_weights()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
+from autoglm_trainer.patience import Patience
 from autoglm_trainer.training import Loop
 
 from .method import Fitting
@@ -12,7 +13,8 @@ from .method import Fitting
 
 def fit_by_gradient(fitting: Fitting) -> None:
     """Run the training loop, from the control's checkpoint if there is one."""
-    Loop(fitting.network, fitting.examples, fitting.criterion, fitting.settings, fitting.control.seed).run(
+    patience = Patience(fitting.settings.patience, maximize=fitting.maximize)
+    Loop(fitting.network, fitting.examples, fitting.criterion, fitting.settings, fitting.control.seed, patience).run(
         fitting.control, fitting.evaluate, pad_id=fitting.base.pad_id
     )
 

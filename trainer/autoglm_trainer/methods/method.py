@@ -26,6 +26,7 @@ class Fitting:
         examples: the training rows.
         criterion: examples → the loss of their logits, (answers, outputs) → ().
         evaluate: the objective metric of the network on validation rows, as it is now; True = and as it stays.
+        maximize: whether more of it is better.
     """
 
     network: Network
@@ -36,6 +37,7 @@ class Fitting:
     criterion: Callable[[Examples], Loss]
     control: TrialControl
     evaluate: Callable[[bool], float]
+    maximize: bool = True
 
 
 class Method(Protocol):

@@ -21,6 +21,9 @@ _GRADIENT: Mapping[str, Knob] = {
     "warmup_ratio": Knob(0.1, low=0, high=1),
     "dropout": Knob(0.1, low=0, high=0.9),
     "label_smoothing": Knob(0.0, low=0, high=0.9),
+    "scheduler": Knob("linear", choices=("linear", "cosine", "constant")),
+    "accumulation": Knob(1, low=1, high=1_024),
+    "patience": Knob(0, low=0, high=1_000),
 }
 
 
@@ -43,8 +46,10 @@ def method_space(methods: Sequence[MethodDeclaration], *, epochs: tuple[int, int
     """The default space: the method, what all gradient methods search, and each method's own part."""
     by_gradient = tuple(method.name for method in methods if method.gradient)
     tuned = When(parameter="method", in_=by_gradient)
+    usual = [method.learning_rate for method in methods if method.learning_rate is not None]
+    rates = FloatRange(min=min(usual) / 10, max=max(usual) * 10, log=True)
     yield Parameter(name="method", categorical=Choices(choices=tuple(method.name for method in methods)))
-    yield Parameter(name="learning_rate", float_=FloatRange(min=1e-5, max=1e-2, log=True), when=tuned)
+    yield Parameter(name="learning_rate", float_=rates, when=tuned)
     yield Parameter(name="epochs", int_=IntRange(min=epochs[0], max=epochs[1]), when=tuned)
     yield Parameter(name="batch_size", categorical=Choices(choices=(16, 32)), when=tuned)
     own: dict[str, Parameter] = {}

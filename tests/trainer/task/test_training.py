@@ -1,0 +1,68 @@
+"""The training loop: batches in parts, and the end that comes when nothing gets better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.trainer.task.making import Control
+
+from autoglm_trainer.patience import Patience
+from autoglm_trainer.tuned import LoadedTuned
+
+POINT = {"method": "lora", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "lora_r": 4, "dropout": 0.0}
+POINT |= {"lora_dropout": 0.0}
+WILD = {**POINT, "epochs": 6, "learning_rate": 0.3, "scheduler": "constant", "patience": 2}
+
+
+@pytest.fixture(scope="module")
+def task(load: Callable[[str], LoadedTuned]) -> LoadedTuned:
+    return load("bert")
+
+
+def answers(fitted: Any) -> Any:
+    return np.concatenate(fitted.logits("test"))
+
+
+@pytest.mark.parametrize("accumulation", [2, 3, 64])
+def test_a_batch_in_parts_trains_the_same_model(task: LoadedTuned, accumulation: int) -> None:
+    whole = answers(task.fit({**POINT, "epochs": 1}, Control()))
+    parts = answers(task.fit({**POINT, "epochs": 1, "accumulation": accumulation}, Control()))
+    assert np.abs(whole - parts).max() < 1e-3
+
+
+def test_without_a_better_report_training_ends_with_the_best_weights(task: LoadedTuned) -> None:
+    control = Control()
+    fitted = task.fit(WILD, control)
+    reports = [value for _, value in control.reports]
+    best = reports.index(max(reports))
+    assert len(reports) == best + 1 + 2 < 12
+    assert fitted.evaluate("validation")["accuracy"] == max(reports)
+
+
+def test_a_resumed_attempt_keeps_its_patience(
+    load: Callable[[str], LoadedTuned], task: LoadedTuned, tmp_path: Path
+) -> None:
+    whole = Control()
+    expected = answers(task.fit(WILD, whole))
+    first = Control(save_to=tmp_path / "checkpoint", stop_after_beats=8)
+    with pytest.raises(InterruptedError):
+        task.fit(WILD, first)
+    second = Control(resume_from=tmp_path / "checkpoint")
+    assert np.array_equal(answers(load("bert").fit(WILD, second)), expected)
+    assert first.reports + second.reports == whole.reports
+
+
+def test_nan_is_never_better_and_smaller_may_be() -> None:
+    patience = Patience(2, maximize=False)
+    for value in (3.0, float("nan"), 1.0, 2.0, 1.0):
+        assert not patience.over
+        patience.note(value, {})
+    assert (patience.best, patience.over) == (1.0, True)
+    endless = Patience(0, maximize=True)
+    for _ in range(9):
+        endless.note(0.0, {})
+    assert not endless.over
