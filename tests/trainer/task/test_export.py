@@ -230,7 +230,14 @@ def test_the_report_shows_winner_default_and_baseline_with_intervals(
 ) -> None:
     assert manifest.test is not None
     assert f"accuracy {manifest.test['accuracy']:.3f} on test rows" in page.text
-    for shown in ("winner", "default configuration", "baseline", "95 % interval", "Where it is wrong"):
+    for shown in (
+        "winner",
+        "default configuration",
+        "baseline",
+        "95 % interval",
+        "Where it is wrong",
+        "Precision and recall",
+    ):
         assert shown in page.text
     for digest_shown in (manifest.data.train, manifest.data.validation, manifest.data.test):
         assert str(digest_shown) in page.text

@@ -7,9 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from autoglm_trainer.contract import Matrix, Mistake, Section
+from autoglm_trainer.contract import Curves, Matrix, Mistake, Section
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.metrics.classes import confusion_matrix, measure
+
+# Points of a curve, at most.
+_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,36 @@ class ClassPredictions:
         ]
 
     def sections(self) -> list[Section]:
-        """The confusion matrix."""
+        """The confusion matrix, precision against recall, and how far its probabilities can be believed."""
         note = "Rows are the true labels, columns the answers, in the same order."
         counts = tuple(tuple(map(int, row)) for row in self.confusion)
-        return [Matrix("Where it is wrong", note, self.labels, counts)]
+        return [Matrix("Where it is wrong", note, self.labels, counts), self._precision_recall(), self._calibration()]
+
+    def _precision_recall(self) -> Curves:
+        """Of the rarer label of two; of all labels together where there are more."""
+        counts = np.bincount(self.truth, minlength=len(self.labels))
+        wanted = [int(counts.argmin())] if len(self.labels) == 2 else list(range(len(self.labels)))
+        scores = self.probabilities[:, wanted].ravel()
+        right = (self.truth[:, None] == np.array(wanted)).ravel()
+        order = np.argsort(-scores, kind="stable")
+        hits = right[order].cumsum()
+        # Answers of equal score come together: only the last of them is a point of the curve.
+        ends = np.flatnonzero(np.diff(scores[order], append=-1.0))[:: max(1, len(scores) // _POINTS)]
+        recall, precision = hits[ends] / max(1, right.sum()), hits[ends] / (ends + 1)
+        whose = f"the label {self.labels[wanted[0]]}" if len(wanted) == 1 else "all labels together"
+        note = f"Of {whose}: how many answers are right when so much is found."
+        line = (tuple(map(float, recall)), tuple(map(float, precision)))
+        return Curves("Precision and recall", note, "recall", "precision", {"winner": line})
+
+    def _calibration(self) -> Curves:
+        """Share of right answers by the probability that the model gave them, in ten groups of equal size."""
+        sure, right = self.probabilities.max(1), self.probabilities.argmax(1) == self.truth
+        groups = [group for group in np.array_split(np.argsort(sure, kind="stable"), 10) if len(group)]
+        line = (
+            tuple(float(sure[group].mean()) for group in groups),
+            tuple(float(right[group].mean()) for group in groups),
+        )
+        ideal = ((line[0][0], line[0][-1]), (line[0][0], line[0][-1]))
+        note = "On the line a probability of 0.8 is right eight times in ten; below it the model is too sure of itself."
+        lines = {"winner": line, "ideal": ideal}
+        return Curves("How far its probabilities can be believed", note, "probability", "share of right answers", lines)

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -21,8 +22,8 @@ from .content import ReportContent
 
 # A colour that no figure uses otherwise; it becomes the page's text colour.
 _INK = "#010203"
-_ACCENT, _MUTED, _BAD = "#2f6fde", "#8a94a6", "#d9822b"
-_STYLE: dict[Any, Any] = {
+ACCENT, MUTED, BAD = "#2f6fde", "#8a94a6", "#d9822b"
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "autoglm",
     "font.family": "sans-serif",
@@ -30,7 +31,7 @@ _STYLE: dict[Any, Any] = {
     # Labels are the user's words, never formulas.
     "text.parse_math": False,
     "text.color": _INK,
-    "axes.edgecolor": _MUTED,
+    "axes.edgecolor": MUTED,
     "axes.labelcolor": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
@@ -51,25 +52,25 @@ def history(content: ReportContent) -> str:
     trials = [trial.last for trial in content.trials]
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(4.9, 2.9)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(4.9, 2.9)
         best = _running_best(complete, maximize=content.run.objective.direction == "Maximize")
-        axes.step(*best, where="post", color=_ACCENT, linewidth=1.6, label="best so far")
+        axes.step(*best, where="post", color=ACCENT, linewidth=1.6, label="best so far")
         shown = _thinned(complete)
-        axes.scatter([t.number for t in shown], list(map(_value, shown)), s=22, color=_ACCENT, label="complete")
+        axes.scatter([t.number for t in shown], list(map(_value, shown)), s=22, color=ACCENT, label="complete")
         stopped = _thinned(pruned)
         values = [list(trial.intermediate_values.values())[-1] for trial in stopped]
         if stopped:
             numbers = [trial.number for trial in stopped]
-            axes.scatter(numbers, values, s=20, facecolors="none", edgecolors=_MUTED, label="pruned (last report)")
+            axes.scatter(numbers, values, s=20, facecolors="none", edgecolors=MUTED, label="pruned (last report)")
         axes.scatter(
-            [content.best.number], [_value(content.best)], s=90, facecolors="none", edgecolors=_BAD, linewidths=1.8
+            [content.best.number], [_value(content.best)], s=90, facecolors="none", edgecolors=BAD, linewidths=1.8
         )
         axes.set_xlabel("trial")
         axes.set_ylabel(f"{content.run.objective.metric}, validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best", fontsize=8)
-        return _svg(figure, f"Value of each trial; the best is trial {content.best.number}")
+        return svg(figure, f"Value of each trial; the best is trial {content.best.number}")
 
 
 def slices(content: ReportContent) -> list[tuple[str, str]]:
@@ -84,8 +85,8 @@ def slices(content: ReportContent) -> list[tuple[str, str]]:
 
 
 def _slice(parameter: Parameter, trials: Sequence[FrozenTrial], content: ReportContent) -> str:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(3.3, 2.3)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(3.3, 2.3)
         values = [trial.params[parameter.name] for trial in trials]
         domain = parameter.domain
         if isinstance(domain, Choices):
@@ -99,43 +100,43 @@ def _slice(parameter: Parameter, trials: Sequence[FrozenTrial], content: ReportC
                 axes.set_xscale("log")
                 axes.xaxis.set_major_formatter("{x:g}")
                 axes.xaxis.set_minor_formatter("")
-        axes.scatter(places, list(map(_value, trials)), s=20, color=_ACCENT, alpha=0.75)
+        axes.scatter(places, list(map(_value, trials)), s=20, color=ACCENT, alpha=0.75)
         if parameter.name in content.best.params:
             chosen = [place for place, trial in zip(places, trials, strict=True) if trial.number == content.best.number]
             axes.scatter(
-                chosen, [_value(content.best)] * len(chosen), s=80, facecolors="none", edgecolors=_BAD, linewidths=1.8
+                chosen, [_value(content.best)] * len(chosen), s=80, facecolors="none", edgecolors=BAD, linewidths=1.8
             )
         axes.set_xlabel(parameter.name)
-        return _svg(figure, f"{content.run.objective.metric} over {parameter.name}")
+        return svg(figure, f"{content.run.objective.metric} over {parameter.name}")
 
 
 def comparison(content: ReportContent) -> str:
     """Each contender's compared metric with its 95 % interval."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(4.9, 0.7 + 0.5 * len(content.contenders))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(4.9, 0.7 + 0.5 * len(content.contenders))
         for place, contender in enumerate(content.contenders):
             low, high = content.confidence(place, content.compared)
-            colour = _ACCENT if place == 0 else _MUTED
+            colour = ACCENT if place == 0 else MUTED
             axes.plot([low, high], [-place, -place], color=colour, linewidth=3, solid_capstyle="round", alpha=0.5)
             axes.plot([contender.metrics[content.compared]], [-place], "o", color=colour, markersize=8)
         axes.set_yticks([-place for place in range(len(content.contenders))], [c.name for c in content.contenders])
         axes.set_ylim(0.6 - len(content.contenders), 0.4)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"{content.compared} on {content.judged_on} rows, with 95 % intervals")
-        return _svg(figure, f"{content.compared} of winner, default and baseline")
+        return svg(figure, f"{content.compared} of winner, default and baseline")
 
 
 def curves(section: Curves) -> str:
     """Lines over one axis."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(4.9, 2.9)
-        for name, (xs, ys) in section.lines.items():
-            axes.plot(xs, ys, linewidth=1.6, label=name)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(4.9, 2.9)
+        for (name, (xs, ys)), colour in zip(section.lines.items(), cycle((ACCENT, MUTED, BAD)), strict=False):
+            axes.plot(xs, ys, linewidth=1.6, color=colour, label=name)
         axes.set_xlabel(section.x_label)
         axes.set_ylabel(section.y_label)
         if len(section.lines) > 1:
             axes.legend(loc="best", fontsize=8)
-        return _svg(figure, section.title)
+        return svg(figure, section.title)
 
 
 def _running_best(trials: Sequence[FrozenTrial], *, maximize: bool) -> tuple[list[int], list[float]]:
@@ -159,12 +160,13 @@ def _thinned(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return list(trials[::every])
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     """The figure as an `<svg>` element that scales with the page."""
     written = io.StringIO()
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from autoglm_api.attempts import TrialAttribute
 from autoglm_store.ledger import LogicalTrial
 from autoglm_trainer.contract import Curves, Matrix, Section, Table
 
-from . import figures
+from . import figures, search
 from .content import ReportContent
 
 _ROWS = 200
@@ -42,6 +42,9 @@ def render_report(content: ReportContent) -> str:
         history=Markup(figures.history(content)),  # noqa: S704 - drawn by us, texts escaped by matplotlib
         comparison=Markup(figures.comparison(content)),  # noqa: S704
         slices=[(name, Markup(svg)) for name, svg in figures.slices(content)],  # noqa: S704
+        learning=_drawn(search.learning_curves(content)),
+        importances=_drawn(search.importances(content)),
+        coordinates=_drawn(search.parallel_coordinates(content)),
         states=_tally(content),
         table=_table(content),
         names=[parameter.name for parameter in content.run.parameters],
@@ -51,6 +54,10 @@ def render_report(content: ReportContent) -> str:
         worker_seconds=sum(map(_seconds, content.trials)),
         limit=_ROWS,
     )
+
+
+def _drawn(svg: str | None) -> Markup | None:
+    return None if svg is None else Markup(svg)  # noqa: S704
 
 
 def number(value: object) -> str:
