@@ -63,3 +63,18 @@ def test_only_the_knobs_that_a_method_looks_at_have_defaults_there() -> None:
     assert not {"learning_rate", "lora_r", "patience"} & set(task.defaults({"method": "head"}))
     assert {"method", "head_c", "pooling"} <= set(task.defaults({"method": "head"}))
     assert task.defaults({"method": "full"})["learning_rate"] == 1e-4
+
+
+def test_a_text_that_is_tuned_must_be_a_text() -> None:
+    task = TASKS["text-classification"]
+    task.check_space(
+        (
+            Parameter(
+                name="prompt_text",
+                categorical=Choices(choices=("Is it red?", "天空")),
+            ),
+        )
+    )
+    for domain in ({"categorical": Choices(choices=(1, "x"))}, {"float_": FloatRange(min=0, max=1)}):
+        with pytest.raises(ValueError, match="prompt_text takes texts"):
+            task.check_space((Parameter(name="prompt_text", **domain),))

@@ -19,6 +19,7 @@ class Knob:
         choices: every value that is implemented; empty for a number.
         low: the smallest number it can ever be, itself included. high: the largest.
         methods: the tuning methods that look at it; empty = all.
+        words: whether any text is a value.
         by_method: defaults of methods for which `default` would be wrong.
     """
 
@@ -26,6 +27,7 @@ class Knob:
     choices: tuple[Scalar, ...] = ()
     low: float = -math.inf
     high: float = math.inf
+    words: bool = False
     methods: tuple[str, ...] = ()
     by_method: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -51,6 +53,9 @@ class Knob:
                 raise ValueError(
                     f"parameters: {name} must be choices from {list(self.choices)}, got {unknown or 'a range'}"
                 )
+        elif self.words:
+            if not values or not all(isinstance(value, str) and value.strip() for value in values):
+                raise ValueError(f"parameters: {name} takes texts, got {list(values) or 'a range'}")
         elif any(isinstance(value, bool | str) for value in values):
             raise ValueError(f"parameters: {name} takes numbers, got {list(values)}")
         elif isinstance(self.default, int) and not _is_whole(domain):

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from tests.trainer.task.making import ARCHITECTURES, Control
 
+from autoglm_trainer.errors import SpecError
+from autoglm_trainer.examples import collate
 from autoglm_trainer.graph import check_graph
 from autoglm_trainer.tuned import FittedTuned, LoadedTuned
 
@@ -23,9 +25,20 @@ SHORT = {"epochs": 2, "batch_size": 16, "head_learning_rate": 3e-2}
 POINTS: dict[str, Point] = {
     "dora": {"lora_r": 4},
     "ia3": {},
+    "prompt-tuning": {"prompt_length": 5},
+    "p-tuning": {"prompt_length": 5, "prompt_encoder_size": 8},
+    "prefix": {"prompt_length": 5},
 }
+SOFT = ("prompt-tuning", "p-tuning", "prefix")
 # Every knob of a method's own, with a value that is not the default.
-KNOBS: list[tuple[str, str, Any]] = [("dora", "lora_r", 8)]
+# What is traced in another way than the backbone alone.
+EXPORTS = [("prompt-tuning", "glm"), ("p-tuning", "bert"), ("prefix", "bert"), ("prefix", "glm")]
+KNOBS: list[tuple[str, str, Any]] = [
+    ("dora", "lora_r", 8),
+    *((method, knob, value) for method in SOFT for knob, value in (("prompt_length", 6), ("prompt_init", "text"))),
+    ("p-tuning", "prompt_encoder", "lstm"),
+    ("p-tuning", "prompt_encoder_size", 4),
+]
 METHODS = pytest.mark.parametrize("method", POINTS)
 # Each method on one architecture is enough where the architecture is no part of the question.
 ON_ONE = pytest.mark.parametrize(
@@ -73,9 +86,9 @@ def trained(load: Load) -> Callable[[str], Trained]:
 @METHODS
 def test_every_method_learns_on_every_architecture(load: Load, architecture: str, method: str) -> None:
     control = Control()
-    fitted = load(architecture).fit(point(method, epochs=8, batch_size=8), control)
+    fitted = load(architecture).fit(point(method, epochs=12, batch_size=8, head_learning_rate=5e-2), control)
     assert fitted.evaluate("test")["accuracy"] > 0.65
-    assert [step for step, _ in control.reports] == list(range(1, 17))
+    assert [step for step, _ in control.reports] == list(range(1, 25))
 
 
 @pytest.mark.parametrize("architecture", ["bert", "glm"])
@@ -124,7 +137,20 @@ def test_a_saved_model_holds_what_was_trained_and_restores_to_the_same_answers(
     assert np.array_equal(answers(restored), one.answered[method])
 
 
-@pytest.mark.parametrize(("method", "architecture"), [("dora", "bert"), ("ia3", "glm")])
+@ON_ONE
+def test_what_is_exported_answers_as_the_trained_model(
+    trained: Callable[[str], Trained], method: str, architecture: str
+) -> None:
+    one = trained(architecture)
+    fitted = one.models[method]
+    batch = collate(fitted._examples("test"), pad_id=one.task.base.pad_id, device=one.task.base.device)
+    with torch.no_grad():
+        merged = fitted._merged()(batch.input_ids, batch.attention_mask)
+    assert np.abs(merged.numpy() - one.answered[method]).max() < 1e-5
+    assert np.array_equal(answers(fitted, anew=True), one.answered[method]), "the export has left the model as it was"
+
+
+@pytest.mark.parametrize(("method", "architecture"), EXPORTS)
 def test_the_exported_graph_answers_as_the_trained_model(
     trained: Callable[[str], Trained], tmp_path: Path, method: str, architecture: str
 ) -> None:
@@ -134,6 +160,51 @@ def test_the_exported_graph_answers_as_the_trained_model(
     examples = fitted._examples("test")
     expected = [np.asarray(torch.from_numpy(each).softmax(-1)) for each in fitted.logits("test")]
     check_graph(tmp_path, examples, expected, pad_id=fitted.task.base.pad_id, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+@pytest.mark.parametrize("method", SOFT)
+def test_a_text_alone_and_in_a_padded_batch_has_the_same_logits(
+    load: Load, method: str, pooling: str, architecture: str
+) -> None:
+    task = load(architecture)
+    fitted = task.fit(point(method, epochs=1, pooling=pooling), Control())
+    examples = fitted._examples("test")
+    assert len(set(map(len, examples.tokens))) > 3, "the batch has padding"
+    network = fitted.network.eval()
+    with torch.no_grad():
+        whole = collate(examples, pad_id=task.base.pad_id, device=task.base.device)
+        together = network(whole.input_ids, whole.attention_mask)
+        for row in range(len(examples)):
+            single = collate(examples.take([row]), pad_id=task.base.pad_id, device=task.base.device)
+            assert torch.allclose(network(single.input_ids, single.attention_mask)[0], together[row], atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "glm"])
+@pytest.mark.parametrize("method", SOFT)
+def test_virtual_tokens_cost_no_real_ones(load: Load, method: str, architecture: str) -> None:
+    task = load(architecture)
+    fitted = task.fit(point(method, epochs=1, max_length=3), Control())
+    assert max(map(len, fitted._examples("test").tokens)) == 3
+    longest = torch.ones((1, task.base.max_tokens), dtype=torch.int64)
+    hidden = fitted.network.eval().backbone(input_ids=longest, attention_mask=longest).last_hidden_state
+    assert hidden.shape == (1, task.base.max_tokens, task.base.hidden_size)
+
+
+@pytest.mark.parametrize("method", SOFT)
+def test_a_model_that_cannot_take_a_prompt_is_refused_by_name(
+    load: Load, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    task = load("bert")
+    monkeypatch.setattr(task.base.backbone, "forward", lambda input_ids, attention_mask: (input_ids, attention_mask))
+    with pytest.raises(SpecError, match=rf"{method}: BertModel takes no .*position_ids"):
+        task.fit(point(method), Control())
+
+
+def test_a_prompt_text_of_which_nothing_is_left_is_refused(load: Load) -> None:
+    with pytest.raises(SpecError, match=r"prompt_text.*keeps nothing of"):
+        load("bert").fit(point("prompt-tuning", prompt_init="text", prompt_text="\u200b"), Control())
 
 
 @pytest.mark.parametrize(("method", "knob", "value"), KNOBS)

@@ -6,6 +6,7 @@ from autoglm_api.catalog.plugins import installed
 
 from .adapters import DORA, IA3, LORA
 from .declaration import MethodDeclaration
+from .prompts import P_TUNING, PREFIX, PROMPT_TUNING
 from .space import good_point, method_knobs, method_space
 from .weights import FULL, HEAD
 
@@ -16,6 +17,9 @@ __all__ = [
     "IA3",
     "LORA",
     "METHODS",
+    "PREFIX",
+    "PROMPT_TUNING",
+    "P_TUNING",
     "UNUSABLE_METHODS",
     "MethodDeclaration",
     "good_point",
@@ -23,6 +27,8 @@ __all__ = [
     "method_space",
 ]
 
+_BUILT_IN = (HEAD, LORA, FULL, DORA, IA3, PROMPT_TUNING, P_TUNING, PREFIX)
+
 METHODS, UNUSABLE_METHODS = installed(
-    "autoglm.methods", MethodDeclaration, {method.name: method for method in (HEAD, LORA, FULL, DORA, IA3)}
+    "autoglm.methods", MethodDeclaration, {method.name: method for method in _BUILT_IN}
 )
