@@ -38,6 +38,7 @@ class StudyAttribute(StrEnum):
     EXPORT = "autoglm:export"
     EXHAUSTED = "autoglm:exhausted"
     FATAL = "autoglm:fatal"
+    WARM_START = "autoglm:warm_start"
 
 
 class Owner(Model):

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     DEADLINE = "DeadlineReached"
     SPACE_EXHAUSTED = "SpaceExhausted"
     # Stalled, Failed
+    SOURCE_NOT_FOUND = "SourceStudyNotFound"
     POD_REJECTED = "PodRejected"
     IMAGE_PULL = "ImagePull"
     UNSCHEDULABLE = "Unschedulable"

@@ -43,6 +43,7 @@ class Run(Model):
     enqueue: tuple[dict[str, Scalar], ...] = ()
     sampler: Sampler
     pruner: Pruner
+    warm_start: tuple[str, ...] = ()
     per_pod: int = 0
     timeout_seconds: int | None = None
     checkpoint_every_seconds: int = 300
@@ -89,6 +90,7 @@ def freeze(
         enqueue=enqueue[: spec.trials.max],
         sampler=sized_sampler(spec, len(enqueue)),
         pruner=spec.pruner,
+        warm_start=tuple(dict.fromkeys(spec.warm_start.from_studies)) if spec.warm_start else (),
         per_pod=spec.trials.per_pod,
         timeout_seconds=spec.trials.timeout_seconds,
         checkpoint_every_seconds=spec.trainer.checkpoint_every_seconds,

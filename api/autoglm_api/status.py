@@ -84,6 +84,7 @@ class StudyStatus(Model):
     top: tuple[BestTrial, ...] = Field(default=(), max_length=10)
     budget: BudgetUsed = BudgetUsed()
     model: ExportedModel | None = None
+    warm_start: str | None = None
     start_time: datetime | None = None
     completion_time: datetime | None = None
 

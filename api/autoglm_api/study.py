@@ -117,6 +117,12 @@ class Storage(Model):
     secret_ref: SecretKeyRef
 
 
+class WarmStart(Model):
+    """Earlier studies of the namespace whose trials the sampler begins with."""
+
+    from_studies: tuple[Name, ...] = Field(min_length=1, max_length=5)
+
+
 class Promotion(Model):
     """Whether endpoints may take this study's model."""
 
@@ -138,6 +144,7 @@ class StudySpec(Model):
     pruner: Pruner = Pruner()
     trials: Trials = Trials()
     budget: Budget = Budget()
+    warm_start: WarmStart | None = None
     trainer: Trainer = Trainer()
     artifacts: Artifacts | None = None
     storage: Storage | None = None

@@ -23,11 +23,12 @@ from autoglm_store.connection import load_study
 from autoglm_store.creation import create_study
 from autoglm_store.errors import StoreError, StudyNotFound
 from autoglm_store.journal import repair_journal
-from autoglm_store.ledger import best
+from autoglm_store.ledger import best, is_ours
 from autoglm_store.limits import read_fatal, read_limits, read_run
+from autoglm_store.warmstart import Source, importable
 
 from .errors import CliError, SpecChangedError
-from .folder import RunFolder
+from .folder import RunFolder, find_run
 from .interrupts import Interrupts
 from .pool import Pool
 from .progress import Progress
@@ -95,7 +96,8 @@ class LocalRun:
         study = self._earlier_study()
         if study is None:
             return False
-        finished = any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.get_trials(deepcopy=False))
+        trials = filter(is_ours, study.get_trials(deepcopy=False))
+        finished = any(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
         return read_fatal(study) is not None and not finished
 
     def _open_study(self, uid: str) -> None:
@@ -112,8 +114,26 @@ class LocalRun:
             self._refuse_changes(wanted)
         # Idempotent: a run that is stored stays, what an earlier process did not come to is done now.
         name = optuna_study_name(self.namespace, self.name, uid)
-        self.study = create_study(self.folder.storage_url, name, wanted, limits(self.spec, generation=1))
+        bounds = limits(self.spec, generation=1)
+        self.study = create_study(self.folder.storage_url, name, wanted, bounds, self._sources(wanted))
         self.stored = read_run(self.study)
+
+    def _sources(self, wanted: Run) -> list[Source] | None:
+        """The runs beside this one that it begins with; None once that is done.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        earlier = self._earlier_study()
+        if earlier is not None and StudyAttribute.WARM_START in earlier.user_attrs:
+            return None
+        sources = []
+        for name in wanted.warm_start:
+            study = open_study(find_run(name, self.folder.path.parent))
+            sources.append(Source(name, read_run(study), study.get_trials(deepcopy=False)))
+        for sentence in importable(wanted, sources).told:
+            self.say(sentence)
+        return sources
 
     def _refuse_changes(self, wanted: Run) -> None:
         earlier = self._earlier_study()

@@ -101,6 +101,8 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
         "first",
         f"{len(run.enqueue)} fixed points: {mine} of yours, {len(run.enqueue) - mine} good defaults of the task",
     )
+    if run.warm_start:
+        yield "knows", f"the complete trials of {', '.join(run.warm_start)}"
     yield "then", f"{run.sampler.type}: {SAMPLERS[run.sampler.type].how}"
     yield "", ", ".join(_sampler_sizes(run))
     given = run.pruner.to_json_dict().items()

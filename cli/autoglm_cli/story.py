@@ -74,7 +74,9 @@ def _eta(trials: Sequence[FrozenTrial], tally: TrialCounts, limits: Limits, para
     durations = [
         seconds
         for trial in trials
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and (seconds := duration(trial)) is not None
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        and is_ours(trial)
+        and (seconds := duration(trial)) is not None
     ][-_RECENT:]
     if not durations:
         return None

@@ -107,6 +107,7 @@ class TrialBook:
             export=Export.model_validate(export) if export else None,
             fatal=Fatal.model_validate(fatal) if fatal else None,
             exhausted=bool(self._attributes.get(StudyAttribute.EXHAUSTED)),
+            warm_start=self._attributes.get(StudyAttribute.WARM_START),
         )
 
     def _limits(self) -> Limits:

@@ -152,6 +152,7 @@ class StoredStudy:
     export: Export | None = None
     fatal: Fatal | None = None
     exhausted: bool = False
+    warm_start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ class Observation:
             cache does not show them alive; None = there is no such pod.
         has_claim: the namespace has the artifact claim; None = not asked, because it is not needed.
         lost_secret: the Secret that keeps a pod from starting, because it does not exist.
+        lost_source: a study of `warmStart.fromStudies` was not found.
         doomed: why cleaning up cannot work (namespace terminating, Secret gone); None = it can.
         status_written: when we last wrote the status.
     """
@@ -224,6 +226,7 @@ class Observation:
     lost_secret: str | None = None
     doomed: str | None = None
     rejection: Rejection | None = None
+    lost_source: Rejection | None = None
     status_written: datetime | None = None
 
     def pod_of(self, job: Job) -> Pod | None:

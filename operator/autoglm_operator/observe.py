@@ -44,6 +44,7 @@ class Memory:
 
     status_written: datetime | None = None
     rejection: Rejection | None = None
+    lost_source: Rejection | None = None
     url: str | None = None
     study: str | None = None
     provisioned: tuple[float, str] | None = None
@@ -108,6 +109,7 @@ async def observe(sight: Sight, key: Key) -> Observation | None:
         lost_secret=await lost_secret(sight.kube, study.namespace, pods),
         doomed=await _doomed(sight, study) if study.deleted is not None and has_finalizer(study) else None,
         rejection=memory.rejection,
+        lost_source=memory.lost_source,
         status_written=memory.status_written,
     )
 

@@ -11,7 +11,7 @@ from typing import assert_never
 import psycopg
 
 from autoglm_api.names import STORAGE_SECRET
-from autoglm_store.errors import StoreError
+from autoglm_store.errors import StoreError, StudyNotFound
 
 from .actions import (
     Action,
@@ -98,7 +98,12 @@ class StudyReconciler:
                 | DeleteTrials()
             ):
                 assert memory.url is not None, "trials are written only after they were read"
-                await apply_to_trials(self._sight.databases, memory.url, action)
+                try:
+                    await apply_to_trials(self._sight.databases, memory.url, action)
+                except StudyNotFound as error:
+                    if isinstance(action, CreateStudy):
+                        memory.lost_source = Rejection(str(error), now, 1)
+                    raise
                 _tell(action)
             case _:
                 assert_never(action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,11 +23,14 @@ from .connection import CLIENT_OPTIONS, explained, journal_path, open_with_engin
 from .grid import enqueue, points_due
 from .journal import creation_lock
 from .limits import write_limits
+from .warmstart import Source, importable, read_sources, write_imports
 
 CREATION_LOCK = zlib.crc32(b"autoglm.io/create-study")
 
 
-def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
+def create_study(
+    url: str, name: str, run: Run, limits: Limits, sources: Sequence[Source] | None = None
+) -> optuna.Study:
     """Create schema, study, attributes and enqueued points, whatever of it is missing yet.
 
     Many may call this at once: a lock lets one after another do the rest. A run that is stored already stays.
@@ -37,7 +40,7 @@ def create_study(url: str, name: str, run: Run, limits: Limits) -> optuna.Study:
     """
     with explained(url), _creating(url) as has_tables:
         storage, engine = open_with_engine(url, create=not has_tables)
-        study = complete_study(storage, name, run, limits)
+        study = complete_study(storage, name, run, limits, sources=sources)
         if engine is not None:
             engine.dispose()
     return study
@@ -54,7 +57,12 @@ def create_tables(url: str) -> BaseStorage:
 
 
 def complete_study(
-    storage: BaseStorage, name: str, run: Run, limits: Limits, attributes: Mapping[str, Any] | None = None
+    storage: BaseStorage,
+    name: str,
+    run: Run,
+    limits: Limits,
+    attributes: Mapping[str, Any] | None = None,
+    sources: Sequence[Source] | None = None,
 ) -> optuna.Study:
     """What `create_study` does once the tables are there; the caller holds `CREATION_LOCK` (or the journal's lock).
 
@@ -66,12 +74,19 @@ def complete_study(
         run: stored unless there is one already.
         limits: stored when they are others.
         attributes: user attributes of the caller's own, written last.
+        sources: the studies that the run begins with; None = they are in the same storage.
+
+    Raises:
+        StudyNotFound: one of them is not there; nothing has been created.
     """
     plain: dict[str, Any] = {"study_name": name, "sampler": RandomSampler(seed=0), "pruner": NopPruner()}
     try:
         study: optuna.Study | None = optuna.load_study(storage=storage, **plain)
     except KeyError:
         study = None
+    imports = None
+    if run.warm_start and (study is None or StudyAttribute.WARM_START not in study.user_attrs):
+        imports = importable(run, read_sources(storage, run, name) if sources is None else sources)
     with _one_transaction(storage):
         if study is None:
             upwards = run.objective.direction == "Maximize"
@@ -79,6 +94,8 @@ def complete_study(
         if StudyAttribute.RUN not in study.user_attrs:
             study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
         write_limits(study, limits)
+        if imports is not None:
+            write_imports(study, imports)
         _enqueue(study, run)
         enqueue(study, points_due(study.get_trials(deepcopy=False), run, limits))
         for key, value in (attributes or {}).items():

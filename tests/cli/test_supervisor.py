@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,8 +16,9 @@ from tests.waiting import wait_until
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause
-from autoglm_cli.errors import BusyError, CliError, SpecChangedError
+from autoglm_cli.errors import BusyError, CliError, SpecChangedError, UsageError
 from autoglm_cli.finish import export_best
+from autoglm_cli.folder import RunFolder
 from autoglm_cli.local import LocalRun, open_study
 from autoglm_cli.supervisor import WorkersFailingError
 from autoglm_store.ledger import counts, is_ours
@@ -45,6 +47,27 @@ def test_a_search_ends_with_exactly_max_trials_and_a_table(local_run: StartRun) 
     assert complete(local) == 6
     assert "all trials are finished: 6 complete" in printed(local)
     assert "← best" in printed(local)
+
+
+def test_a_run_begins_with_what_a_run_beside_it_found(local_run: StartRun) -> None:
+    first = local_run(trials={"max": 4})
+    assert run(first)
+    second = local_run(trials={"max": 3}, warmStart={"fromStudies": ["small"]})
+    second.folder, second.name = RunFolder(first.folder.path.parent / "second"), "second"
+    assert run(second)
+    assert "4 of 4 complete trials of study small imported" in printed(second)
+    assert complete(second) == 3
+    again = local_run(trials={"max": 4}, warmStart={"fromStudies": ["small"]})
+    again.folder, again.name = second.folder, "second"
+    shutil.rmtree(first.folder.path)
+    assert run(again), "what was imported is there; the other run may go"
+    assert complete(again) == 4
+    assert len(open_study(again.folder).get_trials()) == 8
+
+
+def test_a_run_that_should_begin_with_a_missing_one_does_not_begin(local_run: StartRun) -> None:
+    with pytest.raises(UsageError, match="there is no run nobody"):
+        run(local_run(warmStart={"fromStudies": ["nobody"]}))
 
 
 def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None:

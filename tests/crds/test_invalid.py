@@ -206,6 +206,7 @@ STUDIES = [
     ),
     ("quantity with a space", study(trainer={"resources": {"limits": {"memory": "4 Gi"}}}), "schema", "4 Gi"),
     ("artifacts on a hub", study(artifacts={"uri": "hf://a/b"}), "schema", "artifacts.uri"),
+    ("a warm start from nowhere", study(warmStart={"fromStudies": []}), "schema", "fromStudies"),
     ("promotion by hope", study(promotion={"policy": "Always"}), "schema", "policy"),
 ]
 
@@ -315,6 +316,7 @@ def test_editable_fields_may_change(change: Spec) -> None:
         {"trainer": {"pod": {"nodeSelector": {"a": "b"}}}},
         {"artifacts": {"uri": "s3://bucket/models"}},
         {"storage": {"secretRef": {"name": "own"}}},
+        {"warmStart": {"fromStudies": ["earlier"]}},
     ],
     ids=str,
 )

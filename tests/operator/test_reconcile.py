@@ -12,7 +12,9 @@ from kubernetes.aio import client
 from tests.operator.simulation import make_spec
 from tests.postgres import PostgresServer, start_postgres
 
+from autoglm_api.attempts import TrialAttribute
 from autoglm_api.names import STORAGE_SECRET, database_name
+from autoglm_api.run import freeze, limits
 from autoglm_operator.children import Children
 from autoglm_operator.databases import Databases
 from autoglm_operator.kube import Kube
@@ -20,7 +22,11 @@ from autoglm_operator.observe import Sight
 from autoglm_operator.queue import Key
 from autoglm_operator.settings import Settings
 from autoglm_operator.study import StudyReconciler
+from autoglm_store.connection import load_study
+from autoglm_store.creation import create_study
+from autoglm_store.sampling import suggest
 
+EPOCHS = {"name": "epochs", "int": {"min": 1, "max": 50}}
 KEY = Key("autoglmstudies", "team-a", "intents")
 STUDY = "/apis/autoglm.io/v1alpha1/namespaces/team-a/autoglmstudies/intents"
 SECRETS = "/api/v1/namespaces/team-a/secrets"
@@ -186,3 +192,40 @@ async def test_a_study_that_is_gone_is_forgotten(api: Api, kube: Kube, server: P
     del api.objects[STUDY]
     assert await reconcile(KEY) is None
     databases.close()
+
+
+async def test_a_study_waits_for_the_one_it_begins_with_and_then_begins_with_what_it_found(
+    api: Api, kube: Kube, server: PostgresServer
+) -> None:
+    reconcile, databases = reconciler(kube, server.dsn)
+    api.put_study(warmStart={"fromStudies": ["earlier"]}, parameters=[EPOCHS])
+    api.objects[STUDY]["metadata"]["uid"] = "0badcafe-warm"
+    for _ in range(4):
+        await reconcile(KEY)
+    assert api.condition("Stalled")["reason"] == api.condition("Ready")["reason"] == "SourceStudyNotFound"
+    assert "names study earlier" in api.condition("Stalled")["message"]
+    assert api.jobs() == []
+
+    url = api.objects[f"{SECRETS}/{STORAGE_SECRET}"]["stringData"]["url"]
+    spec = make_spec(parameters=[EPOCHS])
+    run = freeze(spec, namespace="team-a", name="earlier", uid="u1", artifacts_uri="s3://b")
+    source = create_study(url, "team-a/earlier/u1", run, limits(spec, generation=1))
+    for value in (0.5, 0.6):
+        trial = source.ask()
+        suggest(trial, run.parameters)
+        trial.set_user_attr(TrialAttribute.METRICS, {"accuracy": value})
+        source.tell(trial, value)
+    reconcile._sight.memory(KEY).lost_source = None  # its pause is over
+    for _ in range(3):
+        reconcile._sight.memory(KEY).status_written = None  # five seconds have passed
+        await reconcile(KEY)
+    status = api.objects[STUDY]["status"]
+    assert status["warmStart"] == "2 of 2 complete trials of study earlier imported"
+    assert (status["progress"], status.get("best")) == ("0/6", None)
+    assert len(api.jobs()) == 2
+    restarted, others = reconciler(kube, server.dsn)
+    await restarted(KEY)
+    study = load_study(url, "team-a/intents/0badcafe-warm")
+    assert sum(TrialAttribute.IMPORTED in trial.user_attrs for trial in study.get_trials()) == 2
+    databases.close()
+    others.close()

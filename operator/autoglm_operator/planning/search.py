@@ -41,7 +41,9 @@ from .export import plan_export
 from .liveness import verdicts
 from .slots import expired, plan_slots, refused_until, surplus
 from .status import Findings
-from .trouble import trouble_of
+from .trouble import Trouble, trouble_of
+
+SOURCE_PAUSE = timedelta(seconds=15)
 
 
 def study_ref(study: Study, spec: StudySpec) -> StudyRef:
@@ -58,7 +60,12 @@ def plan_search(draft: Draft, seen: Observation, live: StudySpec, now: datetime,
     study = seen.study
     if not seen.storage.connected:
         return _without_storage(draft, seen, live)
+    if seen.stored is None and seen.lost_source is not None and now < seen.lost_source.at + SOURCE_PAUSE:
+        draft.look_again_at(seen.lost_source.at + SOURCE_PAUSE, now)
+        return Findings(trouble=Trouble(Reason.SOURCE_NOT_FOUND, seen.lost_source.message))
     stored = seen.stored or _begin(draft, study, live, settings)
+    if stored.warm_start and study.status.warm_start is None:
+        draft.say("Normal", "WarmStarted", stored.warm_start)
     spec, changed = effective_spec(stored.spec, live), ignored_edit(stored.spec, live)
     if seen.has_claim is False and _may_create(draft, seen, now, settings):
         draft.actions.insert(0, Create(CLAIMS, artifacts_claim(study.namespace, settings)))

@@ -64,6 +64,7 @@ def _from_trials(stored: StoredStudy) -> dict[str, object]:
         "progress": f"{trials.counts.finished}/{stored.limits.max}",
         "best": trials.best,
         "top": trials.top,
+        "warm_start": stored.warm_start,
         "budget": BudgetUsed(
             gpu_seconds_used=round(trials.gpu_seconds_used, 1), gpu_seconds_wasted=round(trials.gpu_seconds_wasted, 1)
         ),
