@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +46,7 @@ class BaseModel:
     device: torch.device
     is_float32: bool
     _adapted: BaseTuner | None = field(default=None, repr=False)
-    _pristine: dict[str, Tensor] | None = field(default=None, repr=False)
-    _dirty: bool = field(default=False, repr=False)
+    _pristine: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def tokenizer_for(self, max_length: int) -> Tokenizer:
         """A copy of the tokenizer that truncates to `max_length` tokens, or to what the model can take."""
@@ -60,11 +59,9 @@ class BaseModel:
         if self._adapted is not None:
             self._adapted.unload()
             self._adapted = None
-        if self._dirty:
-            assert self._pristine is not None, "weights are copied before they are trained"
-            for name, parameter in self.backbone.named_parameters():
-                parameter.data = self._pristine[name].clone()
-            self._dirty = False
+        for name, parameter in self.backbone.named_parameters():
+            if name in self._pristine:
+                parameter.data = self._pristine.pop(name)
         return self.backbone.requires_grad_(requires_grad=False).eval()
 
     def adapted(self, config: peft.LoraConfig | peft.IA3Config) -> nn.Module:
@@ -77,15 +74,16 @@ class BaseModel:
         """While this lasts, adapters are switched off, as if merged."""
         return _disabled(self._adapted) if self._adapted is not None else nullcontext()
 
-    def unfrozen(self) -> nn.Module:
-        """The clean backbone, all of it trainable."""
+    def unfrozen(self, names: Container[str] | None = None) -> nn.Module:
+        """The clean backbone, the parameters of these names trainable; None = all. Only they are copied."""
         backbone = self.clean()
-        if self._pristine is None:
-            self._pristine = {name: parameter.detach().clone() for name, parameter in backbone.named_parameters()}
-        for parameter in backbone.parameters():
-            parameter.data = parameter.data.float()  # AdamW's small steps vanish in 16 bits
-        self._dirty = True
-        return backbone.requires_grad_(requires_grad=True)
+        for name, parameter in backbone.named_parameters():
+            if names is None or name in names:
+                self._pristine[name] = parameter.data
+                # AdamW's small steps vanish in 16 bits; a copy in any case.
+                parameter.data = parameter.data.to(torch.float32, copy=True)
+                parameter.requires_grad = True
+        return backbone
 
 
 @contextmanager

@@ -132,6 +132,8 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        # Parameter name → share of the learning rate, where it is not 1.
+        self.rate_factors: dict[str, float] = {}
 
     @override
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

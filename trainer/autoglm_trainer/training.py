@@ -114,16 +114,17 @@ class Loop:
 
     def _groups(self) -> list[dict[str, object]]:
         """Backbone and head have rates of their own; biases and norms are not decayed."""
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
         for name, value in self.trained.items():
-            groups.setdefault((name.startswith("head."), value.ndim >= 2), []).append(value)
+            factor = self.network.rate_factors.get(name, 1.0)
+            groups.setdefault((name.startswith("head."), value.ndim >= 2, factor), []).append(value)
         return [
             {
                 "params": values,
-                "peak": self.settings.head_learning_rate if head else self.settings.learning_rate,
+                "peak": factor * (self.settings.head_learning_rate if head else self.settings.learning_rate),
                 "weight_decay": self.settings.weight_decay if decayed else 0.0,
             }
-            for (head, decayed), values in groups.items()
+            for (head, decayed, factor), values in groups.items()
         ]
 
     def save(self, folder: Path) -> None:

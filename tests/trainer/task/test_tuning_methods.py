@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.trainer.task.making import ARCHITECTURES, Control
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.examples import collate
 from autoglm_trainer.graph import check_graph
+from autoglm_trainer.network import encode
 from autoglm_trainer.tuned import FittedTuned, LoadedTuned
 
 Point = Mapping[str, Any]
@@ -28,16 +30,25 @@ POINTS: dict[str, Point] = {
     "prompt-tuning": {"prompt_length": 5},
     "p-tuning": {"prompt_length": 5, "prompt_encoder_size": 8},
     "prefix": {"prompt_length": 5},
+    "prompt-fusion": {"prompt_length": 5, "fused_prompts": 3},
+    "unfreeze": {"unfrozen_layers": 1},
 }
-SOFT = ("prompt-tuning", "p-tuning", "prefix")
+SOFT = ("prompt-tuning", "p-tuning", "prefix", "prompt-fusion")
 # Every knob of a method's own, with a value that is not the default.
 # What is traced in another way than the backbone alone.
-EXPORTS = [("prompt-tuning", "glm"), ("p-tuning", "bert"), ("prefix", "bert"), ("prefix", "glm")]
+EXPORTS = [
+    ("prompt-tuning", "glm"),
+    ("p-tuning", "bert"),
+    ("prefix", "bert"),
+    ("prefix", "glm"),
+    ("prompt-fusion", "bert"),
+]
 KNOBS: list[tuple[str, str, Any]] = [
     ("dora", "lora_r", 8),
     *((method, knob, value) for method in SOFT for knob, value in (("prompt_length", 6), ("prompt_init", "text"))),
     ("p-tuning", "prompt_encoder", "lstm"),
     ("p-tuning", "prompt_encoder_size", 4),
+    ("prompt-fusion", "fused_prompts", 2),
 ]
 METHODS = pytest.mark.parametrize("method", POINTS)
 # Each method on one architecture is enough where the architecture is no part of the question.
@@ -188,8 +199,11 @@ def test_virtual_tokens_cost_no_real_ones(load: Load, method: str, architecture:
     fitted = task.fit(point(method, epochs=1, max_length=3), Control())
     assert max(map(len, fitted._examples("test").tokens)) == 3
     longest = torch.ones((1, task.base.max_tokens), dtype=torch.int64)
-    hidden = fitted.network.eval().backbone(input_ids=longest, attention_mask=longest).last_hidden_state
+    hidden = encode(fitted.network.eval().backbone, longest, longest)
     assert hidden.shape == (1, task.base.max_tokens, task.base.hidden_size)
+    every = encode(fitted.network.backbone, longest, longest, layers=True)
+    assert every.shape == (2, *hidden.shape), "the embeddings and one layer"
+    assert torch.equal(every[-1], hidden)
 
 
 @pytest.mark.parametrize("method", SOFT)
@@ -212,3 +226,49 @@ def test_every_knob_changes_the_model(trained: Callable[[str], Trained], method:
     one = trained("bert")
     turned = one.task.fit(point(method, **{knob: value}), Control())
     assert not np.array_equal(answers(turned), one.answered[method])
+
+
+def two_layers(load: Load) -> LoadedTuned:
+    """The tiny BERT with a second layer, a copy of its first."""
+    task = load("bert")
+    task.base.backbone.encoder.layer.append(copy.deepcopy(task.base.backbone.encoder.layer[0]))
+    task.base.backbone.config.num_hidden_layers = 2
+    return task
+
+
+@pytest.mark.parametrize(("layers", "trained_layers"), [(1, {1}), (2, {0, 1}), (9, {0, 1})])
+def test_unfreezing_trains_and_copies_the_top_layers_alone(load: Load, layers: int, trained_layers: set[int]) -> None:
+    task = two_layers(load)
+    before = {name: value.clone() for name, value in task.base.backbone.named_parameters()}
+    fitted = task.fit(point("unfreeze", unfrozen_layers=layers), Control())
+    own = {name.removeprefix("backbone.") for name in fitted.weights if name.startswith("backbone.")}
+    assert {int(name.split(".")[2]) for name in own} == trained_layers
+    assert task.base._pristine.keys() == own
+    changed = {name for name, value in task.base.backbone.named_parameters() if not torch.equal(value, before[name])}
+    assert changed <= own
+    assert all(torch.equal(value, before[name]) for name, value in task.base.clean().named_parameters())
+
+
+def test_layer_decay_makes_lower_layers_smaller_steps(load: Load) -> None:
+    task = two_layers(load)
+
+    def moved(decay: float) -> tuple[float, ...]:
+        before = {name: value.clone() for name, value in task.base.clean().named_parameters()}
+        fitted = task.fit(point("unfreeze", unfrozen_layers=2, layer_decay=decay), Control())
+        names = [f"encoder.layer.{layer}.intermediate.dense.weight" for layer in (0, 1)]
+        return tuple(float((fitted.weights[f"backbone.{name}"] - before[name]).abs().mean()) for name in names)
+
+    (low, _), (slow, _) = moved(1.0), moved(0.1)
+    assert slow < low / 2
+
+
+def test_fused_prompts_are_weighed_by_the_text_and_not_by_its_padding(load: Load) -> None:
+    network = load("bert").fit(point("prompt-fusion"), Control()).network.eval()
+    embedded = torch.randn(2, 4, 32)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    with torch.no_grad():
+        weights = network.backbone.prompt.attention(embedded, mask)
+        alone = network.backbone.prompt.attention(embedded[:1, :2], mask[:1, :2])
+    assert torch.allclose(weights.sum(1), torch.ones(2))
+    assert torch.allclose(weights[0], alone[0], atol=1e-6)
+    assert not torch.allclose(weights[0], weights[1])

@@ -6,9 +6,9 @@ from autoglm_api.catalog.plugins import installed
 
 from .adapters import DORA, IA3, LORA
 from .declaration import MethodDeclaration
-from .prompts import P_TUNING, PREFIX, PROMPT_TUNING
+from .prompts import P_TUNING, PREFIX, PROMPT_FUSION, PROMPT_TUNING
 from .space import good_point, method_knobs, method_space
-from .weights import FULL, HEAD
+from .weights import FULL, HEAD, UNFREEZE
 
 __all__ = [
     "DORA",
@@ -18,8 +18,10 @@ __all__ = [
     "LORA",
     "METHODS",
     "PREFIX",
+    "PROMPT_FUSION",
     "PROMPT_TUNING",
     "P_TUNING",
+    "UNFREEZE",
     "UNUSABLE_METHODS",
     "MethodDeclaration",
     "good_point",
@@ -27,7 +29,7 @@ __all__ = [
     "method_space",
 ]
 
-_BUILT_IN = (HEAD, LORA, FULL, DORA, IA3, PROMPT_TUNING, P_TUNING, PREFIX)
+_BUILT_IN = (HEAD, LORA, FULL, DORA, IA3, PROMPT_TUNING, P_TUNING, PREFIX, PROMPT_FUSION, UNFREEZE)
 
 METHODS, UNUSABLE_METHODS = installed(
     "autoglm.methods", MethodDeclaration, {method.name: method for method in _BUILT_IN}

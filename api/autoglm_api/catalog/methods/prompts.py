@@ -45,3 +45,11 @@ PREFIX = MethodDeclaration(
     knobs=_KNOBS,
     parameters=_PARAMETERS,
 )
+PROMPT_FUSION = MethodDeclaration(
+    name="prompt-fusion",
+    summary="several prompts of virtual tokens, mixed for each text by a learned attention",
+    trainer="autoglm_trainer.methods.prompt_fusion:PromptFusion",
+    learning_rate=1e-2,
+    knobs={**_KNOBS, "fused_prompts": Knob(4, low=1, high=64)},
+    parameters=(*_PARAMETERS, Parameter(name="fused_prompts", int_=IntRange(min=2, max=8))),
+)

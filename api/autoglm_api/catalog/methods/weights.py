@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoglm_api.catalog.knobs import Knob
-from autoglm_api.space import FloatRange, Parameter
+from autoglm_api.space import FloatRange, IntRange, Parameter
 
 from .declaration import MethodDeclaration
 
@@ -20,4 +20,15 @@ FULL = MethodDeclaration(
     summary="every weight of the model",
     trainer="autoglm_trainer.methods.full:Full",
     learning_rate=1e-4,
+)
+UNFREEZE = MethodDeclaration(
+    name="unfreeze",
+    summary="every weight of the top layers; layer_decay below 1 gives lower ones smaller steps",
+    trainer="autoglm_trainer.methods.unfreeze:Unfreeze",
+    learning_rate=1e-4,
+    knobs={"unfrozen_layers": Knob(2, low=1, high=1_000), "layer_decay": Knob(1.0, low=0.01, high=1)},
+    parameters=(
+        Parameter(name="unfrozen_layers", int_=IntRange(min=1, max=8)),
+        Parameter(name="layer_decay", float_=FloatRange(min=0.5, max=1)),
+    ),
 )

@@ -1,0 +1,59 @@
+"""`unfreeze`: the top layers and the norm after them are trained, lower ones with smaller steps where that is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from autoglm_trainer.errors import SpecError
+from autoglm_trainer.models import BaseModel
+from autoglm_trainer.network import Head, Network
+from autoglm_trainer.settings import Settings
+
+from .gradient import fit_by_gradient, set_dropout
+from .method import Fitting
+
+
+class Unfreeze:
+    """The layers below stay as they were pretrained and are never copied."""
+
+    frozen_backbone = False
+
+    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+        """The clean backbone with its top layers trainable."""
+        depths = _depths(base.clean(), int(settings.point["unfrozen_layers"]))
+        backbone = base.unfrozen(frozenset(depths))
+        set_dropout(backbone, settings.dropout)
+        network = Network(backbone, head).to(base.device)
+        decay = float(settings.point["layer_decay"])
+        network.rate_factors = {f"backbone.{name}": decay**depth for name, depth in depths.items()}
+        return network
+
+    def fit(self, fitting: Fitting) -> None:
+        """Train by gradient."""
+        fit_by_gradient(fitting)
+
+    def merged(self, backbone: nn.Module) -> nn.Module:
+        """As it is."""
+        return backbone
+
+
+def _depths(backbone: nn.Module, count: int) -> dict[str, int]:
+    """Parameter name → layers above it, for the top `count` layers (at most all) and the norm after them."""
+    config: Any = backbone.config  # a transformers config has no useful type
+    total = int(config.num_hidden_layers)
+    stacks = [name for name, part in backbone.named_modules() if isinstance(part, nn.ModuleList) and len(part) == total]
+    if not stacks:
+        raise SpecError(
+            f"parameters.method unfreeze: the layers of {type(backbone).__name__} cannot be told apart; use full"
+        )
+    stack = stacks[0]
+    found = {}
+    for name, _ in backbone.named_parameters():
+        place = name.removeprefix(f"{stack}.").split(".")[0]
+        if name.startswith(f"{stack}.") and (depth := total - 1 - int(place)) < count:
+            found[name] = depth
+        elif name.startswith(("norm.", "ln_f.", "final_layernorm.")):
+            found[name] = 0
+    return found
