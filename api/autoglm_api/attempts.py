@@ -26,6 +26,7 @@ class TrialAttribute(StrEnum):
     DUPLICATE_OF = "autoglm:duplicate_of"
     METRICS = "autoglm:metrics"
     WEIGHTS = "autoglm:weights"
+    SIZES = "autoglm:sizes"
     SECONDS = "autoglm:seconds"
     GPUS = "autoglm:gpus"
 

@@ -182,6 +182,12 @@ class FittedTuned:
         assert self._network is not None, "an active model has a network"
         return self._network
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many parameters were trained, and how many there are in all."""
+        trained = sum(value.numel() for value in self.weights.values())
+        return {"trained": trained, "total": sum(value.numel() for value in self.network.parameters())}
+
     def activate(self) -> None:
         """Take the shared backbone."""
         if self.task.current is self:

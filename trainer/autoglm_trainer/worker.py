@@ -138,6 +138,8 @@ class Worker:
         """Record metrics, and upload the weights if this is now one of the best; COMPLETE means that they are there."""
         trial = attempt.assignment.trial
         self._note(trial, TrialAttribute.METRICS, dict(outcome.metrics))
+        if sizes := getattr(model, "sizes", None):  # not every task counts parameters
+            self._note(trial, TrialAttribute.SIZES, sizes)
         feasible = True
         with leased(trial.number):
             for index, constraint in enumerate(self.run.constraints):

@@ -86,6 +86,7 @@ def prepare(model: Path, root: Path) -> tuple[optuna.Study, Run, LoadedTuned]:
         trial.set_user_attr(TrialAttribute.WEIGHTS, f"trials/{trial.number}")
         measured = dict(fitted.evaluate("validation"))
         trial.set_user_attr(TrialAttribute.METRICS, measured)
+        trial.set_user_attr(TrialAttribute.SIZES, fitted.sizes)
         study.tell(trial, measured["accuracy"])
     for state, message in ((TrialState.PRUNED, ""), (TrialState.FAIL, "<b>out of luck</b>")):
         trial = study.ask()
@@ -242,6 +243,8 @@ def test_the_report_shows_winner_default_and_baseline_with_intervals(
     for digest_shown in (manifest.data.train, manifest.data.validation, manifest.data.test):
         assert str(digest_shown) in page.text
     assert f"training of the winner {manifest.seed}" in page.text
+    sizes = exported.study.best_trial.user_attrs[TrialAttribute.SIZES]
+    assert f"{sizes['trained']:,} trained of {sizes['total']:,}" in page.text
     assert manifest.versions["torch"] in page.text
     assert sum(tag == "svg" for tag, _ in page.tags) >= 3
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.tags

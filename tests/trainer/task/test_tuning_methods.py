@@ -272,3 +272,10 @@ def test_fused_prompts_are_weighed_by_the_text_and_not_by_its_padding(load: Load
     assert torch.allclose(weights.sum(1), torch.ones(2))
     assert torch.allclose(weights[0], alone[0], atol=1e-6)
     assert not torch.allclose(weights[0], weights[1])
+
+
+@METHODS
+def test_a_model_knows_how_many_parameters_were_trained(trained: Callable[[str], Trained], method: str) -> None:
+    sizes, full = (trained("bert").models[name].sizes for name in (method, "full"))
+    assert full["trained"] == full["total"] <= sizes["total"]
+    assert 99 < sizes["trained"] < full["trained"], "more than the head of three classes"

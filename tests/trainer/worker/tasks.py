@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
@@ -23,6 +24,7 @@ class Curve:
     """What `fit` gives: the metrics of one point."""
 
     metrics: dict[str, float]
+    sizes: ClassVar[dict[str, int]] = {"trained": 3, "total": 7}
 
     def evaluate(self, split: SplitName) -> Mapping[str, float]:
         return self.metrics

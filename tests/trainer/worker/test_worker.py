@@ -55,6 +55,7 @@ def test_a_worker_trains_all_trials_records_them_and_ends_with_nothing_left(url:
     assert len(task.fitted) == 3
     first = trials[0]
     assert first.value == first.user_attrs[TrialAttribute.METRICS]["accuracy"] == 0.5
+    assert first.user_attrs[TrialAttribute.SIZES] == {"trained": 3, "total": 7}
     assert first.user_attrs[TrialAttribute.WEIGHTS] == "trials/0"
     assert first.user_attrs[TrialAttribute.SECONDS] >= 0
     assert gpu_seconds(trials)[0] == pytest.approx(2 * sum(t.user_attrs[TrialAttribute.SECONDS] for t in trials))
