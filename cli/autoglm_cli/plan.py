@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from autoglm_api.catalog import find_task
 from autoglm_api.endpoint import EndpointSpec
@@ -29,27 +26,18 @@ from autoglm_api.study import StudySpec
 
 from .checks import Checked
 from .errors import CliError, UsageError
+from .sections import Section, print_sections
 from .sources import resolve
 from .validate import examine
 
 UID = "<uid>"
 INSTALLATION = "<installation's artifacts>"
-Section = tuple[str, list[tuple[str, str]]]
 
 
 def plan(file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file; - reads standard input.")]) -> None:
     """Show what a study would try, and what it would create in a cluster."""
-    console = Console(highlight=False, soft_wrap=True)
     for checked in documents_of(file):
-        for title, rows in _sections(checked, Path(file)):
-            console.print(Text(title, style="bold"))
-            table = Table.grid(padding=(0, 3, 0, 2))
-            table.add_column(style="dim", no_wrap=True)
-            table.add_column(overflow="fold")
-            for name, value in rows:
-                table.add_row(Text(name), Text(value))
-            console.print(table)
-            console.print()
+        print_sections(_sections(checked, Path(file)))
 
 
 def documents_of(file: str) -> list[Checked]:

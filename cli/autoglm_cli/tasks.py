@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from autoglm_api.catalog import METHODS, TASKS, UNUSABLE_TASKS, Knob, TaskDeclaration
 from autoglm_api.catalog.methods import UNUSABLE_METHODS
@@ -17,8 +14,7 @@ from autoglm_api.problems import did_you_mean
 
 from .errors import UsageError
 from .plan import domain_of
-
-Section = tuple[str, list[tuple[str, str]]]
+from .sections import Section, print_sections
 
 
 def tasks(
@@ -28,16 +24,7 @@ def tasks(
     if name is not None and name not in TASKS:
         reason = UNUSABLE_TASKS.get(name, f"unknown task {name}{did_you_mean(name, TASKS)}")
         raise UsageError(reason)
-    console = Console(highlight=False, soft_wrap=True)
-    for title, rows in _one(TASKS[name]) if name else _all():
-        console.print(Text(title, style="bold"))
-        table = Table.grid(padding=(0, 3, 0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for key, value in rows:
-            table.add_row(Text(key), Text(value))
-        console.print(table)
-        console.print()
+    print_sections(_one(TASKS[name]) if name else _all())
 
 
 def _all() -> Iterator[Section]:
