@@ -6,6 +6,7 @@ It stands on the official client, so that every way to log in that a kubeconfig 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -74,9 +75,15 @@ class Kube:
         cache = f"{self._folder.name}/cache.json"
         self._dynamic: Any = DynamicClient(self.api, cache_file=cache)  # type: ignore[no-untyped-call]
 
-    def create(self, body: Json, namespace: str | None = None) -> Json:
-        """Creates an object."""
-        return _plain(self._of(body).create(body=body, namespace=namespace or _namespace(body)))
+    def minor_version(self) -> int:
+        """The API server's version: 36 for Kubernetes 1.36."""
+        told = json.loads(self._dynamic.request("get", "/version", serialize=False).data)
+        return int(re.sub(r"\D", "", told["minor"]))
+
+    def create(self, body: Json, namespace: str | None = None, *, dry_run: bool = False) -> Json:
+        """Creates an object. A dry run creates nothing and refuses unknown fields, from Kubernetes 1.25 on."""
+        options: Json = {"dry_run": "All", "query_params": [("fieldValidation", "Strict")]} if dry_run else {}
+        return _plain(self._of(body).create(body=body, namespace=namespace or _namespace(body), **options))
 
     def apply(self, body: Json, namespace: str | None = None) -> Json:
         """Server-side apply, taking over fields of others."""
@@ -101,11 +108,13 @@ class Kube:
         answer = _plain(self._resource(kind).get(namespace=namespace, label_selector=selector))
         return list(answer["items"])
 
-    def patch(self, kind: str, name: str, namespace: str | None, body: Json, *, subresource: str = "") -> Json:
-        """Merge-patches an object, or its subresource such as `status`."""
+    def patch(
+        self, kind: str, name: str, namespace: str | None, body: Json, *, subresource: str = "", dry_run: bool = False
+    ) -> Json:
+        """Merge-patches an object, or its subresource such as `status`. A dry run changes nothing."""
         resource = self._resource(kind)
         target = resource.subresources[subresource] if subresource else resource
-        options = {"content_type": "application/merge-patch+json"}
+        options = {"content_type": "application/merge-patch+json", **({"dry_run": "All"} if dry_run else {})}
         return _plain(target.patch(body=body, name=name, namespace=namespace, **options))
 
     def delete(self, kind: str, name: str, namespace: str | None = None, *, grace_seconds: int | None = None) -> None:

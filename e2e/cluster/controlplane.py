@@ -1,12 +1,15 @@
 """Runs etcd, kube-apiserver and kube-controller-manager as child processes on free ports of one address.
 
 What answers is the genuine server, with RBAC, ServiceAccount tokens, admission and the controllers; the programs come
-from `build.sh`. Starting takes a few seconds and everything lives in one folder.
+from `build.sh`, or from the folder that E2E_PROGRAMS names, of any later version. Starting takes a few seconds and
+everything lives in one folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 import socket
 import ssl
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 BUILD_SCRIPT = Path(__file__).with_name("build.sh")
+PROGRAMS_VARIABLE = "E2E_PROGRAMS"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 DISABLED_CONTROLLERS = ("nodelifecycle", "nodeipam", "route", "service", "cloud-node-lifecycle", "csrsigning")
@@ -37,9 +41,27 @@ class ServerFailedError(RuntimeError):
 
 
 def build_programs(*arguments: str) -> Path:
-    """Builds what is not built yet (minutes the first time) and returns the folder of the programs."""
+    """Builds what is not built yet (minutes the first time) and returns the folder of the programs.
+
+    Where $E2E_PROGRAMS names a folder (etcd, kube-apiserver, kube-controller-manager, kubectl), it is that one.
+    """
+    if os.environ.get(PROGRAMS_VARIABLE):
+        return Path(os.environ[PROGRAMS_VARIABLE]).resolve()
     done = subprocess.run([str(BUILD_SCRIPT), *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.strip().splitlines()[-1])
+
+
+def minor_version(program: Path) -> int:
+    """The 36 of `Kubernetes v1.36.2`, as a server's `--version` says it.
+
+    Raises:
+        ServerFailedError: it says something else.
+    """
+    said = subprocess.run([str(program), "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = re.match(r"Kubernetes v1\.(\d+)\.", said)
+    if not found:
+        raise ServerFailedError(f"{program} --version says {said!r}, not a version such as Kubernetes v1.36.2")
+    return int(found.group(1))
 
 
 def free_port(address: str) -> int:
@@ -114,6 +136,9 @@ class ControlPlane:
         directory: where data, certificates, logs and kubeconfigs go.
         address: the address to listen on; it is in the server's certificate.
         service_cidr: the range of ClusterIPs.
+
+    Attributes:
+        minor: the version of the servers: 20 for Kubernetes 1.20.
     """
 
     def __init__(self, directory: Path, *, address: str = "127.0.0.1", service_cidr: str = "10.255.240.0/20") -> None:
@@ -121,6 +146,7 @@ class ControlPlane:
         self.address = address
         self.service_cidr = service_cidr
         self.programs = build_programs()
+        self.minor = minor_version(self.programs / "kube-apiserver")
         self.kubectl = self.programs / "kubectl"
         self.port = free_port(address)
         self.url = f"https://{address}:{self.port}"
@@ -249,14 +275,14 @@ class ControlPlane:
         }
 
     def _controller_flags(self) -> dict[str, str]:
-        return {
+        insecure_port = {"port": "0"} if self.minor < 24 else {}  # the flag is gone since
+        return insecure_port | {
             "kubeconfig": str(self.kubeconfig),
             "service-account-private-key-file": str(self.certificates / "service-account.key"),
             "root-ca-file": str(self.ca_file),
             "controllers": ",".join(["*", *(f"-{name}" for name in DISABLED_CONTROLLERS)]),
             "leader-elect": "false",
             "secure-port": "0",
-            "port": "0",
             "kube-api-qps": "500",
             "kube-api-burst": "1000",
             "enable-hostpath-provisioner": "true",
@@ -270,4 +296,5 @@ class ControlPlane:
 
     def _has_default_service_account(self) -> bool:
         account = self.get("/api/v1/namespaces/default/serviceaccounts/default")
-        return bool(account and account.get("secrets"))
+        # From 1.24 on an account needs no Secret before pods can use it.
+        return bool(account and (account.get("secrets") or self.minor >= 24))

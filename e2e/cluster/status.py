@@ -65,7 +65,6 @@ def pod_status(facts: PodFacts, now: str) -> Json:
         "conditions": conditions,
         "startTime": facts.started_at,
         "hostIP": facts.host_address,
-        "qosClass": "Burstable",
         "initContainerStatuses": [each.status(each.spec["image"]) for each in facts.init_containers],
         "containerStatuses": [each.status(each.spec["image"]) for each in facts.containers],
     }
