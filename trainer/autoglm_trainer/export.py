@@ -24,11 +24,11 @@ from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
-from .artifacts import Artifacts
 from .contract import ExportDescription, FittedModel, LoadedTask, Places, SplitName
 from .errors import Infeasible, NothingToExport
 from .report import Contender, ReportContent, render_model_card, render_report
 from .tasks import get_task
+from .work.artifacts import Artifacts
 
 FOLDER = "export"
 _VERSIONS = ("open-autoglm", "torch", "transformers", "peft", "tokenizers", "onnxruntime", "scikit-learn", "optuna")

@@ -32,7 +32,7 @@ def main() -> None:
         os.environ.setdefault(name, str(environment.cpu_limit))
     # Threads that wait by spinning take each other's cores where those are shared or throttled: ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from .process import export, work
+    from .work.process import export, work
 
     sys.exit(work(environment) if command == "work" else export(environment))
 

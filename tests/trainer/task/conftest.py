@@ -9,7 +9,7 @@ import pytest
 from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
 
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.tuning.task import LoadedTuned
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import GlmConfig, GlmModel, PreTrainedTokenizerFast
 
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.tuning.task import LoadedTuned
 
 LABELS = ("O", "B-colour", "I-colour", "B-thing", "I-thing")
 _TAGS = {

@@ -12,20 +12,25 @@ import pytest
 
 from autoglm_api.locations import locate
 from autoglm_api.study import Data
-from autoglm_trainer.data import Dataset, load_dataset
 from autoglm_trainer.errors import DataError
+from autoglm_trainer.rows.splits import Rows
+from autoglm_trainer.rows.texts import LabelledText, LabelledTexts, load_texts
 
 GOOD = 'text,label\n"one, two",a\n三,b\nfour,a\nfive,b\n'
 
 
-def read(tmp_path: Path, content: bytes | str = GOOD, *, name: str = "train.csv", **data: Any) -> Dataset:
+def read(tmp_path: Path, content: bytes | str = GOOD, *, name: str = "train.csv", **data: Any) -> LabelledTexts:
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     return load(tmp_path, name, **data)
 
 
-def load(tmp_path: Path, name: str, *, seed: int = 0, **data: Any) -> Dataset:
+def load(tmp_path: Path, name: str, *, seed: int = 0, **data: Any) -> LabelledTexts:
     spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, **data})
-    return load_dataset(spec, lambda uri: locate(uri, claims_root=tmp_path, credentials={}), seed=seed)
+    return load_texts(spec, lambda uri: locate(uri, claims_root=tmp_path, credentials={}), seed=seed)
+
+
+def texts_of(rows: Rows[LabelledText]) -> list[str]:
+    return [row.text for row in rows]
 
 
 def refusal(tmp_path: Path, content: bytes | str, **options: Any) -> str:
@@ -50,9 +55,9 @@ def test_csv_and_json_lines_with_the_same_rows_have_the_same_digest(tmp_path: Pa
     rows += [{"text": "four", "label": "a"}, {"text": "five", "label": "b", "more": None}]
     jsonl = read(tmp_path, prefix + lines(*rows).replace("\n", ends), name="train.jsonl")
     assert csv.labels == ("a", "b")
-    assert sorted(csv.train.texts + csv.validation.texts) == ["five", "four", "one, two", "三"]
-    assert jsonl.digests == csv.digests
-    assert read(tmp_path, GOOD.replace("four", "Four")).digests != csv.digests
+    assert sorted(texts_of(csv.splits.train) + texts_of(csv.splits.validation)) == ["five", "four", "one, two", "三"]
+    assert jsonl.splits.digests == csv.splits.digests
+    assert read(tmp_path, GOOD.replace("four", "Four")).splits.digests != csv.splits.digests
 
 
 def test_a_quoted_text_may_hold_line_ends_and_the_next_row_keeps_its_line_number(tmp_path: Path) -> None:
@@ -76,16 +81,16 @@ def test_held_out_rows_are_stratified_and_follow_the_seed(tmp_path: Path) -> Non
     first = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=1)
     again = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=1)
     other = read(tmp_path, content, name="t.jsonl", validation={"fraction": 0.2}, seed=2)
-    assert Counter(row.labels[0] for row in first.validation.rows) == {"a": 10, "b": 4}
+    assert Counter(row.labels[0] for row in first.splits.validation.rows) == {"a": 10, "b": 4}
     assert first == again
-    assert first.validation != other.validation
+    assert first.splits.validation != other.splits.validation
 
 
 def test_equal_texts_never_stand_on_both_sides(tmp_path: Path) -> None:
     twice = with_labels(a=10, b=10) * 2
     data = read(tmp_path, twice, name="t.jsonl", validation={"fraction": 0.3})
-    assert not set(data.train.texts) & set(data.validation.texts)
-    assert len(data.train) + len(data.validation) == 40
+    assert not set(texts_of(data.splits.train)) & set(texts_of(data.splits.validation))
+    assert len(data.splits.train) + len(data.splits.validation) == 40
 
 
 def test_validation_and_test_can_have_sources_of_their_own(tmp_path: Path) -> None:
@@ -99,9 +104,9 @@ def test_validation_and_test_can_have_sources_of_their_own(tmp_path: Path) -> No
         validation={"source": "pvc://claim/train.csv"},
         test={"source": f"file://{tmp_path}/t.jsonl"},
     )
-    assert len(data.train) == len(data.validation) == 4
-    assert data.test is not None
-    assert data.digests.test == data.test.digest
+    assert len(data.splits.train) == len(data.splits.validation) == 4
+    assert data.splits.test is not None
+    assert data.splits.digests.test == data.splits.test.digest
 
 
 @pytest.mark.parametrize(

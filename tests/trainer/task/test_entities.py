@@ -15,7 +15,7 @@ from autoglm_api.words import places, spaced
 from autoglm_trainer.contract import Matrix, Table
 from autoglm_trainer.metrics import bootstrap
 from autoglm_trainer.predictions.entities import EntityPredictions
-from autoglm_trainer.tagged import Sentence
+from autoglm_trainer.rows.tagged import Sentence
 
 LABELS = ("O", "B-a", "I-a", "B-b", "I-b")
 

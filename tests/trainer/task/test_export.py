@@ -26,12 +26,12 @@ from autoglm_api.run import Run
 from autoglm_serving.answerer import load_answerer
 from autoglm_store.limits import write_limits
 from autoglm_store.sampling import suggest
-from autoglm_trainer.artifacts import Artifacts
 from autoglm_trainer.errors import ExportError, NothingToExport
 from autoglm_trainer.export import export_run, restore_winner
-from autoglm_trainer.graph import check_graph
+from autoglm_trainer.model.graph import check_graph
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.tuning.task import LoadedTuned
+from autoglm_trainer.work.artifacts import Artifacts
 
 ATTACK = 'the red <script>alert("red")</script> $\\frac{ sky'
 POINTS: list[dict[str, Any]] = [

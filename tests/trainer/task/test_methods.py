@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import pytest
 import torch
 from tests.trainer.task.making import ARCHITECTURES, Control
 
-from autoglm_trainer import tuned
 from autoglm_trainer.errors import DataError, Infeasible, NonFinite, SpecError
-from autoglm_trainer.network import pool
+from autoglm_trainer.model.network import pool
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.tuning import task as tuned
+from autoglm_trainer.tuning.task import LoadedTuned
 
 METRICS = {"accuracy", "f1_macro", "precision", "recall", "loss", "latency_p95_ms"}
 HEAD = {"method": "head", "head_c": 1.0}
@@ -216,7 +217,7 @@ def test_a_gpu_out_of_memory_twice_is_an_infeasible_point(task: LoadedTuned, mon
         parts.append(loop.settings.accumulation)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("autoglm_trainer.training.Loop.run", exhausted)
+    monkeypatch.setattr("autoglm_trainer.tuning.training.Loop.run", exhausted)
     with pytest.raises(Infeasible, match=r"batch_size 8 and max_length \d+, in 2 parts too"):
         fit(task, LORA)
     assert parts == [1, 2]
@@ -234,7 +235,8 @@ def test_a_diverged_model_measures_nan(task: LoadedTuned) -> None:
 
 def test_a_missing_split_is_refused(task: LoadedTuned, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, _ = fit(task, HEAD)
-    monkeypatch.delitem(task.problem.corpus.splits, "test")  # type: ignore[arg-type]
+    data = task.problem.data
+    monkeypatch.setattr(task.problem, "data", replace(data, splits=replace(data.splits, test=None)))
     with pytest.raises(DataError, match=r"add data\.test\.source"):
         fitted.evaluate("test")
 

@@ -8,8 +8,8 @@ import numpy as np
 from tests.trainer.task.making import Control, make_places, make_run
 
 from autoglm_api.study import Data
-from autoglm_trainer.baselines import baseline_probabilities, fit_baseline
-from autoglm_trainer.data import load_dataset
+from autoglm_trainer.baselines.tfidf import baseline_probabilities, fit_baseline
+from autoglm_trainer.rows.texts import load_texts
 from autoglm_trainer.tasks import get_task
 
 ROWS = Path(__file__).parents[3] / "examples" / "data" / "intents_en"
@@ -18,11 +18,11 @@ ROWS = Path(__file__).parents[3] / "examples" / "data" / "intents_en"
 def test_the_shipped_intents_are_neither_trivial_nor_hopeless_for_the_baseline() -> None:
     sources = {split: {"source": f"file://{ROWS}/{split}.jsonl"} for split in ("train", "validation", "test")}
     locate_file = make_places(ROWS).data
-    data = load_dataset(Data.model_validate(sources), locate_file, seed=0)
-    assert data.test is not None
-    answers = baseline_probabilities(fit_baseline(data), data.test).argmax(1)
-    assert 0.65 < (answers == np.array(data.targets(data.test))).mean() < 0.85
-    texts = [set(rows.texts) for rows in (data.train, data.validation, data.test)]
+    data = load_texts(Data.model_validate(sources), locate_file, seed=0)
+    assert data.splits.test is not None
+    answers = baseline_probabilities(fit_baseline(data), data.splits.test).argmax(1)
+    assert 0.65 < (answers == np.array(data.targets(data.splits.test))).mean() < 0.85
+    texts = [{row.text for row in rows} for rows in data.splits.by_name.values()]
     assert sum(map(len, texts)) == len(set.union(*texts)) == 900
 
 

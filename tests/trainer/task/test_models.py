@@ -20,8 +20,8 @@ from typing_extensions import override
 
 from autoglm_api.study import ModelSource
 from autoglm_trainer.errors import DataError, SpecError
-from autoglm_trainer.model_source import find_model
-from autoglm_trainer.models import load_model
+from autoglm_trainer.model.base import load_model
+from autoglm_trainer.model.source import find_model
 from autoglm_trainer.tasks import get_task
 
 Folder = Callable[[str], Path]
@@ -192,7 +192,7 @@ from pathlib import Path
 from autoglm_api.study import ModelSource
 from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
-from autoglm_trainer.model_source import find_model
+from autoglm_trainer.model.source import find_model
 for source, revision, token in (line.split() for line in sys.stdin):
     places = Places(data=None, model=None, model_credentials={"HF_TOKEN": token}, scratch=Path("."))
     try:

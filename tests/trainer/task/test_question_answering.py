@@ -14,13 +14,13 @@ from tests.trainer.contract.cases import CASES
 from tests.trainer.task.making import Control, make_places, make_run, write_rows
 
 from autoglm_api.spans import Span, Window, choose, read_window
+from autoglm_trainer.baselines.word_overlap import answer_by_overlap, rarity
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics.spans import exact_match, f1
-from autoglm_trainer.models import load_model
-from autoglm_trainer.overlap import answer_by_overlap, rarity
-from autoglm_trainer.pairs import Reading, answered, pair_tokenizer, target, windowed
-from autoglm_trainer.questions import Question, load_questions
+from autoglm_trainer.model.base import load_model
+from autoglm_trainer.rows.questions import Question, load_questions
 from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tokens.pairs import Reading, answered, pair_tokenizer, target, windowed
 
 (CASE,) = [case for case in CASES if case.task == "question-answering"]
 ROW = {"question": "colour of the sky", "context": "the sky is red", "answer": "red", "answer_start": 11}
@@ -79,7 +79,7 @@ def test_a_question_longer_than_half_a_window_is_cut(model_folder: Callable[[str
 def test_an_answer_without_its_place_is_found_and_none_is_none(tmp_path: Path) -> None:
     rows = [ROW, {**ROW, "answer_start": None, "context": "red red"}, {**ROW, "answer": "", "context": "a sky"}]
     splits = load(tmp_path, rows, validation={"fraction": 0.34})
-    known = {row.context: row.start for rows in splits.rows.values() for row in rows.rows}
+    known = {row.context: row.start for rows in splits.by_name.values() for row in rows}
     assert known == {"the sky is red": 11, "red red": 0, "a sky": None}
 
 
@@ -87,7 +87,7 @@ def test_rows_about_one_context_stay_on_one_side(tmp_path: Path) -> None:
     rows = [{**ROW, "context": f"the sky {'very ' * (index % 5)}is red"} for index in range(20)]
     rows = [{**row, "answer_start": None} for row in rows]
     splits = load(tmp_path, rows)
-    train, validation = ({row.context for row in splits.rows[split].rows} for split in ("train", "validation"))
+    train, validation = ({row.context for row in splits.by_name[split]} for split in ("train", "validation"))
     assert train
     assert validation
     assert not train & validation

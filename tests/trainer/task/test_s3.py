@@ -13,7 +13,7 @@ from tests.trainer.task.making import colour_rows, make_places, make_run, write_
 
 from autoglm_api.study import ModelSource
 from autoglm_trainer.errors import DataError, SourceUnreachable, SpecError
-from autoglm_trainer.model_source import find_model
+from autoglm_trainer.model.source import find_model
 from autoglm_trainer.tasks import get_task
 
 KEYS = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}

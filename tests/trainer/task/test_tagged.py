@@ -12,10 +12,10 @@ from autoglm_api.locations import locate
 from autoglm_api.study import Data
 from autoglm_serving.tasks.token_classification import split_words
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.tagged import TaggedData, load_tagged
+from autoglm_trainer.rows.tagged import TaggedSentences, load_tagged
 
 
-def load(tmp_path: Path, content: str, *, name: str = "t.jsonl", seed: int = 0, **data: Any) -> TaggedData:
+def load(tmp_path: Path, content: str, *, name: str = "t.jsonl", seed: int = 0, **data: Any) -> TaggedSentences:
     (tmp_path / name).write_bytes(content.encode())
     spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, **data})
     return load_tagged(spec, lambda uri: locate(uri, claims_root=tmp_path, credentials={}), seed=seed)
@@ -53,8 +53,10 @@ def test_the_same_sentences_have_the_same_digest_in_every_format(
     expected = load(tmp_path, JSONL, validation={"source": f"file://{tmp_path}/t.jsonl"})
     (tmp_path / name).write_bytes(content.encode())
     found = load(tmp_path, content, name=name, columns=columns, validation={"source": f"file://{tmp_path}/{name}"})
-    assert found.digests == expected.digests
-    assert [(r.words, r.tags) for r in found.train.rows] == [(r.words, r.tags) for r in expected.train.rows]
+    assert found.splits.digests == expected.splits.digests
+    assert [(r.words, r.tags) for r in found.splits.train.rows] == [
+        (r.words, r.tags) for r in expected.splits.train.rows
+    ]
     assert found.labels == ("O", "B-a", "I-a", "B-b", "I-b")
 
 
@@ -63,10 +65,10 @@ def test_held_out_sentences_follow_the_seed_and_hold_every_type(tmp_path: Path) 
     rows += [row(f"plain {n}", "O O") for n in range(50)]
     first, again, other = (load(tmp_path, "".join(rows * 2), seed=seed) for seed in (1, 1, 2))
     assert first == again
-    assert first.validation != other.validation
-    assert set().union(*(sentence.types for sentence in first.validation.rows)) == {"rare", "often"}
-    assert not {r.words for r in first.train.rows} & {r.words for r in first.validation.rows}
-    assert len(first.train) + len(first.validation) == 200
+    assert first.splits.validation != other.splits.validation
+    assert set().union(*(sentence.types for sentence in first.splits.validation.rows)) == {"rare", "often"}
+    assert not {r.words for r in first.splits.train.rows} & {r.words for r in first.splits.validation.rows}
+    assert len(first.splits.train) + len(first.splits.validation) == 200
 
 
 @pytest.mark.parametrize(
@@ -88,8 +90,8 @@ def test_held_out_sentences_follow_the_seed_and_hold_every_type(tmp_path: Path) 
         ('{"tokens": ["\\ud83d"], "tags": ["O"]}\n', "t.jsonl", ["'tokens', word 1, holds half of a surrogate"]),
         ('{"words": ["a"], "tags": ["O"]}\n', "t.jsonl", ["no column 'tokens'", "'words', 'tags'", "data.columns"]),
         ('{"tokens": ["a"\n', "t.jsonl", ["line 1: not JSON", '"tokens": ["…"']),
-        ("", "t.jsonl", ["no sentences", "'tokens' and 'tags'"]),
-        ("\n\n", "t.conll", ["no sentences"]),
+        ("", "t.jsonl", ["the file is empty", "'tokens' and 'tags'"]),
+        ("\n\n", "t.conll", ["the file is empty"]),
         ("x", "t.parquet", [".csv, .jsonl and .conll"]),
         ("a O\nb O\n\nc NN O\n", "t.conll", ["line 4: 3 columns where the lines before have 2"]),
         ("a\nb\n", "t.conll", ["line 1: 1 column where 2 are needed", "a tab or a space"]),
@@ -124,7 +126,7 @@ def test_the_shipped_sentences_are_split_as_the_server_splits_a_text_and_none_st
     sources = {split: {"source": f"file://{folder}/{split}.jsonl"} for split in ("train", "validation", "test")}
     spec = Data.model_validate(sources)
     data = load_tagged(spec, lambda uri: locate(uri, claims_root=folder, credentials={}), seed=0)
-    sentences = [row.words for rows in data.splits.values() for row in rows.rows]
+    sentences = [row.words for rows in data.splits.by_name.values() for row in rows]
     for words in sentences:
         text = " ".join(words)
         assert tuple(text[start:end] for start, end in split_words(text)) == words

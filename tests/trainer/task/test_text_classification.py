@@ -12,9 +12,9 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from tests.trainer.contract.cases import CASES
 from tests.trainer.task.making import Control, colour_rows, make_places, make_run, write_rows
 
-from autoglm_trainer.data import load_dataset
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics.labels import measure
+from autoglm_trainer.rows.texts import load_texts
 from autoglm_trainer.tasks import get_task
 
 HEAD = {"method": "head", "head_c": 1.0}
@@ -117,4 +117,4 @@ def test_lists_of_labels_are_checked(tmp_path: Path, rows: list[dict[str, Any]],
     source = write_rows(tmp_path / "rows.jsonl", [*rows, *rows])
     run = make_run("file:///nowhere", source, data={"validation": {"source": source}})
     with pytest.raises(DataError, match=said):
-        load_dataset(run.data, make_places(tmp_path).data, seed=0)
+        load_texts(run.data, make_places(tmp_path).data, seed=0)

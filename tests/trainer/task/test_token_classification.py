@@ -18,8 +18,8 @@ from autoglm_serving.answerer import Answerer, load_answerer
 from autoglm_serving.requests import Refused
 from autoglm_trainer.contract import ExportDescription
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.network import LayerGatedHead, TokenGatedHead
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.model.network import LayerGatedHead, TokenGatedHead
+from autoglm_trainer.tuning.task import LoadedTuned
 
 METRICS = {"f1", "precision", "recall", "accuracy", "loss", "latency_p95_ms"}
 HEAD: dict[str, Any] = {"method": "head", "head_c": 1.0}

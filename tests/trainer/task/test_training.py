@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests.trainer.task.making import Control
 
-from autoglm_trainer.patience import Patience
-from autoglm_trainer.tuned import LoadedTuned
+from autoglm_trainer.tuning.patience import Patience
+from autoglm_trainer.tuning.task import LoadedTuned
 
 POINT = {"method": "lora", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "lora_r": 4, "dropout": 0.0}
 POINT |= {"lora_dropout": 0.0}

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from tests.trainer.task.making import ARCHITECTURES, Control
 
 from autoglm_trainer.errors import SpecError
-from autoglm_trainer.examples import collate
-from autoglm_trainer.graph import check_graph
-from autoglm_trainer.network import encode
-from autoglm_trainer.tuned import FittedTuned, LoadedTuned
+from autoglm_trainer.model.graph import check_graph
+from autoglm_trainer.model.network import encode
+from autoglm_trainer.tokens.examples import collate
+from autoglm_trainer.tuning.task import FittedTuned, LoadedTuned
 
 Point = Mapping[str, Any]
 Load = Callable[[str], LoadedTuned]

@@ -14,9 +14,9 @@ from autoglm_api.run import Run
 from autoglm_store.connection import load_study
 from autoglm_store.pruners import build_pruner
 from autoglm_store.samplers import build_sampler
-from autoglm_trainer.artifacts import Artifacts
-from autoglm_trainer.watchdog import Watchdog
-from autoglm_trainer.worker import Worker
+from autoglm_trainer.work.artifacts import Artifacts
+from autoglm_trainer.work.watchdog import Watchdog
+from autoglm_trainer.work.worker import Worker
 
 from .tasks import FakeTask
 

@@ -9,8 +9,8 @@ import s3fs
 from tests.serving.processes import running_s3
 
 from autoglm_api.locations import Location
-from autoglm_trainer.artifacts import Artifacts
 from autoglm_trainer.errors import SpecError
+from autoglm_trainer.work.artifacts import Artifacts
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.network import Head, Network
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
 from .method import Fitting

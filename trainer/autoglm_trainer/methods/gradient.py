@@ -5,8 +5,8 @@ from __future__ import annotations
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
-from autoglm_trainer.patience import Patience
-from autoglm_trainer.training import Loop
+from autoglm_trainer.tuning.patience import Patience
+from autoglm_trainer.tuning.training import Loop
 
 from .method import Fitting
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from autoglm_trainer.errors import NonFinite
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.network import Head as NetworkHead
-from autoglm_trainer.network import Network
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.network import Head as NetworkHead
+from autoglm_trainer.model.network import Network
+from autoglm_trainer.tuning.settings import Settings
 
 from .method import Fitting, Loss
 

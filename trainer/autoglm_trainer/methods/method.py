@@ -9,11 +9,11 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from autoglm_trainer.contract import TrialControl
-from autoglm_trainer.examples import Examples
-from autoglm_trainer.features import Features
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.network import Head, Network
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.features import Features
+from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.tuning.settings import Settings
 
 Loss = Callable[[Tensor], Tensor]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.prompted import Guided, Prompt, Prompted
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.prompted import Guided, Prompt, Prompted
+from autoglm_trainer.tuning.settings import Settings
 
 from .soft import SoftPrompt, first_rows
 

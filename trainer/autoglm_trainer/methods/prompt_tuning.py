@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.prompted import Guided, Prompt, Prompted
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.prompted import Guided, Prompt, Prompted
+from autoglm_trainer.tuning.settings import Settings
 
 from .soft import SoftPrompt, first_rows
 

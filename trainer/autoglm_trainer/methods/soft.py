@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from autoglm_trainer.errors import SpecError
-from autoglm_trainer.models import BaseModel
-from autoglm_trainer.network import Head, Network
-from autoglm_trainer.prompted import Guided
-from autoglm_trainer.settings import Settings
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.model.prompted import Guided
+from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
 from .method import Fitting

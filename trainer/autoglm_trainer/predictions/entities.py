@@ -14,7 +14,7 @@ from autoglm_api.bio import OUTSIDE, Entity, entities, repaired
 from autoglm_trainer.contract import Matrix, Mistake, Section, Table
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.metrics.entities import count_sentence, measure, scores
-from autoglm_trainer.tagged import Sentence
+from autoglm_trainer.rows.tagged import Sentence
 
 _NOTHING = "(none)"
 

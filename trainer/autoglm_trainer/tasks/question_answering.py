@@ -16,20 +16,21 @@ from autoglm_api.catalog.question_answering import QUESTION_ANSWERING
 from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_api.spans import choose, read_window
+from autoglm_trainer.baselines.word_overlap import answer_by_overlap, rarity
 from autoglm_trainer.contract import ExportDescription, Places
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.examples import Examples
-from autoglm_trainer.graph import INPUTS, Activation
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
-from autoglm_trainer.models import BaseModel, load_model
-from autoglm_trainer.network import TokenHead
-from autoglm_trainer.overlap import answer_by_overlap, rarity
-from autoglm_trainer.pairs import Reading, answered, pair_tokenizer, target, windowed
+from autoglm_trainer.model.base import BaseModel, load_model
+from autoglm_trainer.model.graph import INPUTS, Activation
+from autoglm_trainer.model.network import TokenHead
 from autoglm_trainer.predictions.spans import SpanPredictions
-from autoglm_trainer.questions import Splits, load_questions
-from autoglm_trainer.settings import Settings
-from autoglm_trainer.tuned import LATENCY, LoadedTuned
+from autoglm_trainer.rows.questions import Question, load_questions, may_be_absent
+from autoglm_trainer.rows.splits import Splits
+from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.tokens.pairs import Reading, answered, pair_tokenizer, target, windowed
+from autoglm_trainer.tuning.settings import Settings
+from autoglm_trainer.tuning.task import LATENCY, LoadedTuned
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class QuestionAnswering:
 class AnsweredQuestions:
     """Questions, contexts and answers; meets `problem.Problem`."""
 
-    splits: Splits
+    splits: Splits[Question]
     base: BaseModel
     declaration = QUESTION_ANSWERING
     baseline_name = "word overlap"
@@ -81,7 +82,7 @@ class AnsweredQuestions:
         Raises:
             DataError: naming source, line and text.
         """
-        for rows in self.splits.rows.values():
+        for rows in self.splits.by_name.values():
             contexts = list(dict.fromkeys(row.context for row in rows.rows))
             known = dict(zip(contexts, self._tokenizer.encode_batch(contexts, add_special_tokens=False), strict=True))
             for row in rows.rows:
@@ -99,12 +100,12 @@ class AnsweredQuestions:
     @property
     def row_counts(self) -> Mapping[str, int]:
         """Rows by split."""
-        return {split: len(rows) for split, rows in self.splits.rows.items()}
+        return self.splits.counts
 
     def overlap(self, split: str) -> int:
         """How many rows of `split` are about a context of the training rows."""
-        known = {row.context for row in self.splits.rows["train"].rows}
-        return sum(row.context in known for row in self.splits.rows[split].rows)
+        known = {row.context for row in self.splits.train}
+        return sum(row.context in known for row in self.splits.by_name[split].rows)
 
     def settings(self, parameters: Mapping[str, Scalar]) -> SpanSettings:
         """Every knob at a point."""
@@ -127,7 +128,7 @@ class AnsweredQuestions:
 
     def _read(self, split: str, length: int, stride: int) -> tuple[Examples, list[Encoding]]:
         reading = Reading(windowed(self._tokenizer, length, stride), length)
-        rows = self.splits.rows[split].rows
+        rows = self.splits.by_name[split].rows
         found = [(item, encoding) for item, row in enumerate(rows) for encoding in reading.windows(row)]
         positions = [answered(encoding) for _, encoding in found]
         return Examples(
@@ -167,7 +168,7 @@ class AnsweredQuestions:
             windows[everything.items[index]].append((encodings[index], everything.positions[index], own, lost))
         answers, confidence, losses = [], [], []
         for row in rows:
-            answer, sure = self._answer(self.splits.rows[split].rows[row].context, windows[row], settings)
+            answer, sure = self._answer(self.splits.by_name[split].rows[row].context, windows[row], settings)
             answers.append(answer)
             confidence.append(sure)
             losses.append(float(np.mean([lost for *_, lost in windows[row]])))
@@ -185,7 +186,7 @@ class AnsweredQuestions:
             read_window(logits[:, 0].tolist(), logits[:, 1].tolist(), settings.max_answer_tokens)
             for _, _, logits, _ in windows
         ]
-        chosen = choose(read, may_be_absent=self.splits.may_be_absent, threshold=settings.no_answer_threshold)
+        chosen = choose(read, may_be_absent=may_be_absent(self.splits), threshold=settings.no_answer_threshold)
         if chosen is None:
             return "", min(window.absent_probability for window in read)
         index, span = chosen
@@ -195,8 +196,8 @@ class AnsweredQuestions:
 
     def baseline(self, split: str) -> SpanPredictions:
         """The newest words of the sentence most like the question."""
-        weights = rarity([row.context for row in self.splits.rows["train"].rows])
-        rows = self.splits.rows[split].rows
+        weights = rarity([row.context for row in self.splits.train])
+        rows = self.splits.by_name[split].rows
         found = [answer_by_overlap(row.question, row.context, weights) for row in rows]
         nothing = [float("nan")] * len(rows)
         return self._predictions(split, range(len(rows)), [a for a, _ in found], [s for _, s in found], nothing)
@@ -209,7 +210,7 @@ class AnsweredQuestions:
         confidence: Sequence[float],
         losses: Sequence[float],
     ) -> SpanPredictions:
-        rows = [self.splits.rows[split].rows[row] for row in chosen]
+        rows = [self.splits.by_name[split].rows[row] for row in chosen]
         return SpanPredictions(
             questions=tuple(row.question for row in rows),
             truth=tuple(row.answer for row in rows),
@@ -232,7 +233,7 @@ class AnsweredQuestions:
             settings={
                 "max_answer_tokens": settings.max_answer_tokens,
                 "no_answer_threshold": settings.no_answer_threshold,
-                "may_be_absent": self.splits.may_be_absent,
+                "may_be_absent": may_be_absent(self.splits),
             },
             tokenizer=windowed(self._tokenizer, length, settings.stride),
         )

@@ -13,20 +13,20 @@ from autoglm_api.base import Scalar
 from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
 from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
-from autoglm_trainer.baselines import baseline_probabilities, fit_baseline
+from autoglm_trainer.baselines.tfidf import baseline_probabilities, fit_baseline
 from autoglm_trainer.contract import ExportDescription, Places
-from autoglm_trainer.data import Dataset, load_dataset
-from autoglm_trainer.examples import Examples
-from autoglm_trainer.graph import INPUTS, Activation
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
-from autoglm_trainer.models import BaseModel, load_model
-from autoglm_trainer.network import PooledHead
+from autoglm_trainer.model.base import BaseModel, load_model
+from autoglm_trainer.model.graph import INPUTS, Activation
+from autoglm_trainer.model.network import PooledHead
 from autoglm_trainer.predictions.classes import ClassPredictions
 from autoglm_trainer.predictions.labels import LabelPredictions
-from autoglm_trainer.settings import Settings
-from autoglm_trainer.tokens import Corpus, windowed
-from autoglm_trainer.tuned import LATENCY, LoadedTuned
+from autoglm_trainer.rows.texts import LabelledTexts, load_texts
+from autoglm_trainer.tokens.corpus import Corpus, windowed
+from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.tuning.settings import Settings
+from autoglm_trainer.tuning.task import LATENCY, LoadedTuned
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class TextClassification:
 
     def load(self, run: Run, places: Places) -> LoadedTuned:
         """Read rows, then the model; see `contract.Task`."""
-        data = load_dataset(run.data, places.data, seed=run.sampler.seed)
+        data = load_texts(run.data, places.data, seed=run.sampler.seed)
         base = load_model(run.model, places)
-        splits = {"train": data.train, "validation": data.validation}
-        corpus = Corpus(base, {**splits, "test": data.test} if data.test else splits)
+        corpus = Corpus(base, data.splits)
         corpus.check()
         judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
-        return LoadedTuned(LabelledTexts(data, corpus), base, run.objective.metric, time_every_model=LATENCY in judged)
+        problem = ClassifiedTexts(data, corpus)
+        return LoadedTuned(problem, base, run.objective.metric, time_every_model=LATENCY in judged)
 
 
 @dataclass
-class LabelledTexts:
+class ClassifiedTexts:
     """Texts and their labels; meets `problem.Problem`."""
 
-    data: Dataset
+    data: LabelledTexts
     corpus: Corpus
     declaration = TEXT_CLASSIFICATION
     baseline_name = "TF-IDF"
@@ -81,17 +81,17 @@ class LabelledTexts:
     @property
     def digests(self) -> DataDigests:
         """Digests of the rows as read."""
-        return self.data.digests
+        return self.data.splits.digests
 
     @property
     def row_counts(self) -> Mapping[str, int]:
         """Rows by split."""
-        return {split: len(rows) for split, rows in self.corpus.splits.items()}
+        return self.data.splits.counts
 
     def overlap(self, split: str) -> int:
         """How many texts of `split` also stand in the training rows."""
-        known = set(self.data.train.texts)
-        return sum(text in known for text in self.corpus.splits[split].texts)
+        known = {row.text for row in self.data.splits.train}
+        return sum(row.text in known for row in self.data.splits.by_name[split])
 
     def settings(self, parameters: Mapping[str, Scalar]) -> TextSettings:
         """Every knob at a point."""
@@ -117,7 +117,7 @@ class LabelledTexts:
         )
 
     def _targets(self, split: str) -> list[tuple[int, ...]]:
-        rows = self.corpus.splits[split]
+        rows = self.data.splits.by_name[split]
         return self.data.indicators(rows) if self.data.several else [(each,) for each in self.data.targets(rows)]
 
     def criterion(self, examples: Examples, settings: TextSettings) -> Loss:
@@ -149,7 +149,7 @@ class LabelledTexts:
 
     def _frequency(self) -> Floats:
         """Share of the training rows that have each label, (labels,)."""
-        return np.asarray(np.mean(self.data.indicators(self.data.train), axis=0, dtype=np.float64))
+        return np.asarray(np.mean(self.data.indicators(self.data.splits.train), axis=0, dtype=np.float64))
 
     def predictions(
         self, split: str, settings: TextSettings, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]
@@ -165,14 +165,14 @@ class LabelledTexts:
 
     def baseline(self, split: str) -> ClassPredictions | LabelPredictions:
         """TF-IDF and logistic regression."""
-        rows = self.corpus.splits[split]
+        rows = self.data.splits.by_name[split]
         return self._predictions(split, range(len(rows)), baseline_probabilities(fit_baseline(self.data), rows), 0.5)
 
     def _predictions(
         self, split: str, chosen: Sequence[int], probabilities: Floats, threshold: float
     ) -> ClassPredictions | LabelPredictions:
-        rows = self.corpus.splits[split]
-        texts = tuple(rows.texts[row] for row in chosen)
+        rows = self.data.splits.by_name[split]
+        texts = tuple(rows.rows[row].text for row in chosen)
         if self.data.several:
             indicators = np.array(self.data.indicators(rows))[list(chosen)]
             return LabelPredictions(self.labels, indicators, probabilities, texts, threshold)

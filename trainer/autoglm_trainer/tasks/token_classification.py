@@ -17,19 +17,19 @@ from autoglm_api.catalog.token_classification import TOKEN_CLASSIFICATION
 from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_api.words import SubWord
+from autoglm_trainer.baselines.word_shapes import baseline_probabilities, fit_baseline
 from autoglm_trainer.contract import ExportDescription, Places
-from autoglm_trainer.examples import Examples
-from autoglm_trainer.graph import INPUTS, Activation
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
-from autoglm_trainer.models import BaseModel, load_model
-from autoglm_trainer.network import LayerGatedHead, TokenGatedHead, TokenHead
+from autoglm_trainer.model.base import BaseModel, load_model
+from autoglm_trainer.model.graph import INPUTS, Activation
+from autoglm_trainer.model.network import LayerGatedHead, TokenGatedHead, TokenHead
 from autoglm_trainer.predictions.entities import EntityPredictions
-from autoglm_trainer.sentences import SentenceCorpus, Windows
-from autoglm_trainer.settings import Settings
-from autoglm_trainer.tagged import TaggedData, load_tagged
-from autoglm_trainer.tuned import LATENCY, LoadedTuned
-from autoglm_trainer.word_shapes import baseline_probabilities, fit_baseline
+from autoglm_trainer.rows.tagged import TaggedSentences, load_tagged
+from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.tokens.sentences import SentenceCorpus, Windows
+from autoglm_trainer.tuning.settings import Settings
+from autoglm_trainer.tuning.task import LATENCY, LoadedTuned
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class TokenClassification:
 class TaggedWords:
     """Sentences whose words carry tags; meets `problem.Problem`."""
 
-    data: TaggedData
+    data: TaggedSentences
     corpus: SentenceCorpus
     declaration = TOKEN_CLASSIFICATION
     baseline_name = "word shapes"
@@ -77,17 +77,17 @@ class TaggedWords:
     @property
     def digests(self) -> DataDigests:
         """Digests of the rows as read."""
-        return self.data.digests
+        return self.data.splits.digests
 
     @property
     def row_counts(self) -> Mapping[str, int]:
         """Sentences by split."""
-        return {split: len(rows) for split, rows in self.corpus.splits.items()}
+        return self.data.splits.counts
 
     def overlap(self, split: str) -> int:
         """How many sentences of `split` also stand in the training rows."""
-        known = {row.words for row in self.data.train.rows}
-        return sum(row.words in known for row in self.corpus.splits[split].rows)
+        known = {row.words for row in self.data.splits.train}
+        return sum(row.words in known for row in self.data.splits.by_name[split].rows)
 
     def settings(self, parameters: Mapping[str, Scalar]) -> TagSettings:
         """Every knob at a point."""
@@ -109,7 +109,7 @@ class TaggedWords:
         """One example a window; each word is answered in one of them."""
         windows = self._windows(split, settings)
         index = {label: place for place, label in enumerate(self.labels)}
-        rows = self.corpus.splits[split].rows
+        rows = self.data.splits.by_name[split].rows
         return Examples(
             key=(split, windows.length, settings.subword),
             tokens=windows.tokens,
@@ -142,7 +142,7 @@ class TaggedWords:
         for item, words in zip(windows.items, windows.words, strict=True):
             if item in chosen:
                 found[item].append((words, next(answers)))
-        sentences = tuple(self.corpus.splits[split].rows[row] for row in rows)
+        sentences = tuple(self.data.splits.by_name[split].rows[row] for row in rows)
         starts = np.cumsum([0, *(len(sentence.words) for sentence in sentences)])
         probabilities = np.zeros((starts[-1], len(self.labels)))
         unread = np.ones(starts[-1], dtype=np.bool_)
@@ -154,7 +154,7 @@ class TaggedWords:
 
     def baseline(self, split: str) -> EntityPredictions:
         """Logistic regression on word shapes."""
-        rows = self.corpus.splits[split]
+        rows = self.data.splits.by_name[split]
         probabilities = baseline_probabilities(fit_baseline(self.data), rows, len(self.labels))
         return EntityPredictions(self.labels, rows.rows, probabilities, np.zeros(len(probabilities), dtype=np.bool_))
 

@@ -1,0 +1,1 @@
+"""Plain methods without a language model, told beside every result."""

@@ -1,0 +1,1 @@
+"""Labelled rows: read from files, checked, split. Every refusal names source, line, value and remedy."""

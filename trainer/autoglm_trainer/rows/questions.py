@@ -1,0 +1,92 @@
+"""The rows of question answering: read, checked and split. Every refusal names source, line, value and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from autoglm_api.catalog.question_answering import QUESTION_ANSWERING
+from autoglm_api.study import Data
+from autoglm_trainer.errors import DataError
+
+from .formats import read_cells
+from .splits import HoldOut, Locate, Rows, Splits, cut, read_content, read_splits, some
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a context. `start` is the answer's first character; None = the context does not answer it."""
+
+    question: str
+    context: str
+    answer: str
+    start: int | None
+    line: int
+
+    @property
+    def content(self) -> JsonValue:
+        """The row as read."""
+        return [self.question, self.context, self.answer, self.start]
+
+
+_HOLD_OUT = HoldOut[Question](unit=lambda row: row.context, stratum=lambda _: "", single="all have one context")
+
+
+def may_be_absent(splits: Splits[Question]) -> bool:
+    """Whether the training rows hold questions without an answer."""
+    return any(row.start is None for row in splits.train)
+
+
+def load_questions(data: Data, locate: Locate, *, seed: int) -> Splits[Question]:
+    """Read all sources, hold out validation rows if asked to.
+
+    Raises:
+        DataError: with the sentence for the user.
+    """
+    columns = QUESTION_ANSWERING.named_columns(data.columns)
+    splits = read_splits(data, lambda source: read_questions(source, locate, columns), lambda _: _HOLD_OUT, seed=seed)
+    if all(row.start is None for row in splits.train):
+        raise DataError(
+            f"{data.train.source}: none of the {len(splits.train)} training rows has an answer; add some that have"
+        )
+    return splits
+
+
+def read_questions(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Question]:
+    """Read one source.
+
+    Raises:
+        DataError: it cannot be had, read, or holds no usable rows.
+    """
+    roles = ("question", "context", "answer", "answer_start")
+    names = tuple(columns[role] for role in roles)
+    rows = [
+        _row(f"{source}, line {line}", names, dict(zip(roles, cells, strict=True)), line)
+        for line, cells in read_cells(source, read_content(source, locate, names[:3]), names, optional=names[3:])
+    ]
+    return some(source, rows, names[:3])
+
+
+def _row(where: str, names: tuple[str, ...], cells: Mapping[str, str], line: int) -> Question:
+    question, context, answer, start = cells["question"], cells["context"], cells["answer"], cells["answer_start"]
+    for name, value in zip(names[:2], (question, context), strict=True):
+        if not value.strip():
+            raise DataError(f"{where}: {name!r} is empty ({value!r}); fill it in or drop the row")
+    if not answer.strip():
+        return Question(question, context, "", None, line)
+    if start == "":
+        found = context.find(answer)
+        if found < 0:
+            raise DataError(f"{where}: the answer {cut(answer)} does not stand in the context; copy it as it is there")
+        return Question(question, context, answer, found, line)
+    if not start.lstrip("-").isdigit():
+        raise DataError(f"{where}: {names[3]!r} must be a whole number, got {cut(start)}")
+    if context[int(start) : int(start) + len(answer)] != answer or int(start) < 0:
+        stands = context[max(0, int(start)) :][: len(answer)]
+        raise DataError(
+            f"{where}: {names[3]!r} is {start}, but the context has {cut(stands)} there and the answer is"
+            f" {cut(answer)}; count characters from 0, or leave the column out"
+        )
+    return Question(question, context, answer, int(start), line)

@@ -1,0 +1,144 @@
+"""The rows of token classification: sentences whose words carry BIO tags, read, checked and split."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from autoglm_api.bio import OUTSIDE
+from autoglm_api.catalog.token_classification import TOKEN_CLASSIFICATION
+from autoglm_api.study import Data
+from autoglm_trainer.errors import DataError
+
+from .formats import read_lists
+from .splits import HoldOut, Locate, Rows, Splits, read_content, read_splits, some
+
+_TAG = re.compile(r"[BI]-\S.*")
+_OTHER_SCHEME = re.compile(r"[SELUM]-\S.*")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words, a tag for each, and the line where they begin."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    line: int
+
+    @property
+    def types(self) -> set[str]:
+        """Of its entities."""
+        return {tag[2:] for tag in self.tags if tag != OUTSIDE}
+
+    @property
+    def content(self) -> JsonValue:
+        """Words and tags as read."""
+        return [list(self.words), list(self.tags)]
+
+
+@dataclass(frozen=True)
+class TaggedSentences:
+    """A study's sentences. `labels`: O, then B- and I- of each type, sorted; the place is the model's output index."""
+
+    splits: Splits[Sentence]
+    labels: tuple[str, ...]
+
+
+def load_tagged(data: Data, locate: Locate, *, seed: int) -> TaggedSentences:
+    """Read all sources, hold out validation sentences if asked to, and check that they fit each other.
+
+    Args:
+        data: the study's `data`.
+        locate: URI → location.
+        seed: chooses the held-out sentences.
+
+    Raises:
+        DataError: with the sentence for the user.
+    """
+    columns = TOKEN_CLASSIFICATION.named_columns(data.columns)
+    splits = read_splits(data, lambda source: read_tagged(source, locate, columns), _by_rarest_type, seed=seed)
+    types = sorted(set[str]().union(*(row.types for row in splits.train)))
+    if not types:
+        raise DataError(
+            f"{data.train.source}: all words of all {len(splits.train)} training sentences are O; tag some entities"
+        )
+    for split, rows in splits.by_name.items():
+        _check_types(rows, split, data.train.source, types)
+    return TaggedSentences(splits, (OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")))
+
+
+def _by_rarest_type(rows: Rows[Sentence]) -> HoldOut[Sentence]:
+    """A sentence is drawn with its rarest entity type, so that each type stands on both sides."""
+    counts = Counter(kind for row in rows for kind in row.types)
+    return HoldOut(
+        unit=lambda row: row.words,
+        stratum=lambda row: min(row.types, key=lambda kind: (counts[kind], kind), default=OUTSIDE),
+        single="every entity type has a single sentence",
+    )
+
+
+def read_tagged(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Sentence]:
+    """Read one source; words and tags are kept exactly as written. `columns`: role → name, both roles given.
+
+    Raises:
+        DataError: it cannot be had, read, or holds no usable sentences.
+    """
+    names = (columns["tokens"], columns["tags"])
+    rows = []
+    for line, (words, tags) in read_lists(source, read_content(source, locate, names), names):
+        where = f"{source}, line {line}"
+        _check_words(where, words, tags, names)
+        check_bio(where, words, tags)
+        rows.append(Sentence(tuple(words), tuple(tags), line))
+    return some(source, rows, names)
+
+
+def _check_words(where: str, words: Sequence[str], tags: Sequence[str], names: tuple[str, str]) -> None:
+    if not words:
+        raise DataError(f"{where}: {names[0]!r} is empty; fill it in or drop the row")
+    if len(words) != len(tags):
+        raise DataError(f"{where}: {len(words)} words in {names[0]!r}, {len(tags)} tags in {names[1]!r}; tag each word")
+    for place, word in enumerate(words, start=1):
+        if not word.strip():
+            raise DataError(f"{where}, word {place}: the word is empty ({word!r}); drop it and its tag")
+
+
+def check_bio(where: str, words: Sequence[str], tags: Sequence[str]) -> None:
+    """Refuse tags that are no BIO.
+
+    Raises:
+        DataError: naming `where`, the word, the tag, and what to do.
+    """
+    before = OUTSIDE
+    for place, (word, tag) in enumerate(zip(words, tags, strict=True), start=1):
+        at = f"{where}, word {place} ({word[:40]!r}): the tag {tag[:60]!r}"
+        if tag != OUTSIDE and not _TAG.fullmatch(tag):
+            raise DataError(f"{at} {_remedy(tag)}")
+        if tag.startswith("I-") and before[2:] != tag[2:]:
+            raise DataError(
+                f"{at} follows {before!r}, but an entity begins with 'B-{tag[2:]}'; correct it, and if I- begins"
+                " entities everywhere (IOB1), convert the file to BIO (IOB2)"
+            )
+        before = tag
+
+
+def _remedy(tag: str) -> str:
+    if _OTHER_SCHEME.fullmatch(tag):
+        return "is of BILOU or BIOES; convert the file to BIO (L- and E- become I-, U- and S- become B-)"
+    if tag.isdecimal():
+        return "is a number; write the tag's name"
+    return "is none of O, B-<type> and I-<type>; correct it"
+
+
+def _check_types(rows: Rows[Sentence], split: str, train_source: str, types: Sequence[str]) -> None:
+    for row in rows:
+        unknown = sorted(row.types - set(types))
+        if unknown:
+            raise DataError(
+                f"{rows.source}, line {row.line}: the entity type {unknown[0][:60]!r} stands in the {split} rows only,"
+                f" never in {train_source}; add training sentences for it or drop this one"
+            )

@@ -1,0 +1,1 @@
+"""Rows as token ids, as training and the model server see them."""

@@ -1,0 +1,1 @@
+"""Tuning a language model: one backbone, every method, many trials."""

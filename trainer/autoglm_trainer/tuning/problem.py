@@ -1,0 +1,81 @@
+"""What one task on a tuned language model has of its own; everything else is `task.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from autoglm_api.base import Scalar
+from autoglm_api.catalog import TaskDeclaration
+from autoglm_api.manifest import DataDigests
+from autoglm_trainer.contract import ExportDescription, Predictions
+from autoglm_trainer.methods import Loss
+from autoglm_trainer.metrics import Floats
+from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.graph import Activation
+from autoglm_trainer.model.network import Head
+from autoglm_trainer.tokens.examples import Examples
+
+
+class Problem(Protocol):
+    """Rows in memory, and how a network learns and answers them.
+
+    A network gives each example one vector of logits (outputs,), or one for each answered token.
+    """
+
+    @property
+    def declaration(self) -> TaskDeclaration:
+        """The task as the door knows it."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes by index; empty where there are none. A saved model of other labels is refused."""
+
+    @property
+    def digests(self) -> DataDigests:
+        """Digests of the rows as read."""
+
+    @property
+    def row_counts(self) -> Mapping[str, int]:
+        """Rows by split; a split that the study does not name is absent."""
+
+    def overlap(self, split: str) -> int:
+        """How many rows of `split` also stand in the training rows."""
+
+    def settings(self, parameters: Mapping[str, Scalar]) -> Any:  # Settings or a subclass of the task's own
+        """Every knob at a point."""
+
+    def head(self, base: BaseModel, settings: Any) -> Head:
+        """A fresh head for the base model's hidden states."""
+
+    def examples(self, split: str, settings: Any) -> Examples:
+        """The rows of a split as a network sees them; the same object's content for the same key."""
+
+    def criterion(self, examples: Examples, settings: Any) -> Loss:
+        """The loss of the examples' logits, (answers, outputs) → (); a mean, convex in the logits."""
+
+    def predictions(
+        self, split: str, settings: Any, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]
+    ) -> Predictions:
+        """What the logits say of `rows`.
+
+        Args:
+            split: its name.
+            settings: the point.
+            rows: indices into the split, increasing.
+            examples: all of theirs, and no others.
+            logits: (answers, outputs) of each example.
+        """
+
+    def baseline(self, split: str) -> Predictions:
+        """What a plain method answers."""
+
+    @property
+    def baseline_name(self) -> str:
+        """What it is, in two or three words."""
+
+    def activation(self, settings: Any) -> Activation:
+        """What the exported graph makes of logits."""
+
+    def describe(self, base: BaseModel, settings: Any) -> ExportDescription:
+        """What the server must know."""

@@ -1,0 +1,191 @@
+"""The gradient loop of all methods: plain torch, seeded, resumable to the bit, stopped from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autoglm_trainer.contract import TrialControl
+from autoglm_trainer.model.network import Network
+from autoglm_trainer.tokens.examples import Examples, Tokens, collate
+
+from .patience import Patience
+from .settings import Settings
+
+REPORTS_PER_EPOCH = 2
+GRADIENT_NORM = 1.0
+# Batches whose texts are sorted by length together: little padding, still well mixed.
+_BUCKET = 20
+_WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
+
+
+class Loop:
+    """One training run of a network; its whole state goes into a checkpoint.
+
+    Steps that are *reported* count half epochs, so that pruners compare trials of any batch size at the same
+    amount of data seen; `step` counts optimiser steps.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        examples: Examples,
+        criterion: Callable[[Examples], Callable[[Tensor], Tensor]],
+        settings: Settings,
+        seed: int,
+        patience: Patience,
+    ) -> None:
+        self.network, self.examples, self.criterion = network, examples, criterion
+        self.settings, self.seed, self.patience = settings, seed, patience
+        self.device = next(network.parameters()).device
+        self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self.steps_per_epoch = math.ceil(len(examples) / settings.batch_size)
+        self.total = self.steps_per_epoch * settings.epochs
+        self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
+        self.step = 0
+        self.reported = 0
+
+    def run(self, control: TrialControl, evaluate: Callable[[bool], float], *, pad_id: int) -> None:
+        """Train to the end, reporting `evaluate(trained)` twice an epoch; `trained` only at the very end.
+
+        With patience the end may come early, and the weights are those of the best report.
+
+        Raises:
+            TrialPruned, Interrupted: from `control`, let through.
+        """
+        if control.resume_from is not None:
+            self.load(control.resume_from)
+        while self.step < self.total and not self.patience.over:
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
+                self._advance(self.examples.take(batch), pad_id)
+                control.heartbeat()
+                reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
+                if reached > self.reported:
+                    self._report(reached, control, evaluate)
+                control.checkpoint(self.reported, self.save)
+                if self.patience.over:
+                    break
+        if self.patience.weights():
+            self.network.load_trained(self.patience.weights())
+
+    def _report(self, reached: int, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
+        self.reported = reached
+        stays = self.step == self.total and not self.settings.patience
+        value = evaluate(stays)
+        self.patience.note(value, self.trained)
+        control.report(reached, value)
+
+    def _advance(self, examples: Examples, pad_id: int) -> None:
+        self.network.train()
+        rate = self._schedule()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        for part, share in _parts(examples, self.settings.accumulation):
+            batch = collate(part, pad_id=pad_id, device=self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                logits = batch.answers(self.network(batch.input_ids, batch.attention_mask))
+                loss = self.criterion(part)(logits) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    def _schedule(self) -> float:
+        """Linear warm-up to 1; then to 0 along a line or half a cosine, or nothing."""
+        warmup = round(self.total * self.settings.warmup_ratio)
+        if self.step < warmup:
+            return (self.step + 1) / warmup
+        left = (self.total - self.step) / max(1, self.total - warmup)
+        match self.settings.scheduler:
+            case "constant":
+                return 1.0
+            case "cosine":
+                return (1 - math.cos(math.pi * left)) / 2
+            case _:
+                return left
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Backbone and head have rates of their own; biases and norms are not decayed."""
+        groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
+        for name, value in self.trained.items():
+            factor = self.network.rate_factors.get(name, 1.0)
+            groups.setdefault((name.startswith("head."), value.ndim >= 2, factor), []).append(value)
+        return [
+            {
+                "params": values,
+                "peak": factor * (self.settings.head_learning_rate if head else self.settings.learning_rate),
+                "weight_decay": self.settings.weight_decay if decayed else 0.0,
+            }
+            for (head, decayed, factor), values in groups.items()
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write weights, optimiser, generators and position: safetensors and JSON only."""
+        save_file({name: value.detach().contiguous() for name, value in self.trained.items()}, folder / _WEIGHTS)
+        state = {
+            f"{kind}:{name}": tensor
+            for name, value in self.trained.items()
+            for kind, tensor in self.optimizer.state[value].items()
+        }
+        state["generator:cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file(state, folder / _STATE)
+        counts = {"step": self.step, "reported": self.reported, "total": self.total}
+        position = {**counts, "patience": self.patience.save(folder)}
+        (folder / _POSITION).write_text(json.dumps(position))
+
+    def load(self, folder: Path) -> None:
+        """Continue where `save` stood.
+
+        Raises:
+            ValueError: the checkpoint is of another trial's settings or data.
+        """
+        position = json.loads((folder / _POSITION).read_text())
+        if position["total"] != self.total:
+            raise ValueError(f"the checkpoint is of a run of {position['total']} steps, this one has {self.total}")
+        self.network.load_trained(load_file(folder / _WEIGHTS, device=str(self.device)))
+        state = load_file(folder / _STATE)
+        for name, value in self.trained.items():
+            kinds = ("step", "exp_avg", "exp_avg_sq")
+            self.optimizer.state[value] = {
+                kind: state[f"{kind}:{name}"].to(self.device) for kind in kinds if f"{kind}:{name}" in state
+            }
+        torch.set_rng_state(state["generator:cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["generator:cuda"], self.device)
+        self.step, self.reported = position["step"], position["reported"]
+        self.patience.load(folder, position["patience"], device=str(self.device))
+
+
+def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches of row numbers: shuffled, texts of like length together; the same for the same arguments."""
+    shuffle = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(tokens)))
+    shuffle.shuffle(order)
+    bucket = size * _BUCKET
+    found: list[list[int]] = []
+    for start in range(0, len(order), bucket):
+        rows = sorted(order[start : start + bucket], key=lambda row: len(tokens[row]))
+        found.extend(rows[first : first + size] for first in range(0, len(rows), size))
+    shuffle.shuffle(found)
+    return found
+
+
+def _parts(examples: Examples, count: int) -> Iterator[tuple[Examples, float]]:
+    """The batch in `count` parts, each with its share of the answers: losses are means over these."""
+    size = math.ceil(len(examples) / count)
+    answers = [len(targets) for targets in examples.targets]
+    for start in range(0, len(examples), size):
+        rows = range(start, min(start + size, len(examples)))
+        share = sum(answers[row] for row in rows) / max(1, sum(answers))
+        yield (examples, 1.0) if len(rows) == len(examples) else (examples.take(rows), share)

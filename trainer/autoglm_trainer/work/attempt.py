@@ -1,0 +1,171 @@
+"""One attempt as its task sees it: reports, heartbeats, checkpoints. Implements `contract.TrialControl`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from autoglm_api.attempts import Checkpoint, TrialAttribute
+from autoglm_api.exits import Cause
+from autoglm_api.run import Run
+from autoglm_store.attempts import leased, set_attribute
+from autoglm_store.errors import LeaseLost
+from autoglm_store.points import Assignment
+from autoglm_trainer.errors import Interrupted, TrainerError
+
+from .artifacts import Artifacts
+from .watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
+
+
+class Attempt:
+    """The worker's side of one attempt.
+
+    Args:
+        study: the study.
+        run: the frozen run.
+        assignment: which trial, at which point.
+        artifacts: where checkpoints go.
+        watchdog: knows whether to go on.
+        scratch: an empty folder for this attempt alone.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        run: Run,
+        assignment: Assignment,
+        *,
+        artifacts: Artifacts,
+        watchdog: Watchdog,
+        scratch: Path,
+    ) -> None:
+        self.assignment = assignment
+        self.began = time.monotonic()
+        self._study = study
+        self._run = run
+        self._artifacts = artifacts
+        self._watchdog = watchdog
+        self._scratch = scratch
+        self._saved_at = self.began
+        self._save_seconds = 0.0
+        self._saves = 0
+        self._offered = self._saved_last = False
+        stored = assignment.attempt.user_attrs.get(TrialAttribute.CHECKPOINT)
+        self._checkpoint = Checkpoint.model_validate(stored) if stored else None
+        self._resume_from = self._fetch_checkpoint()
+
+    @property
+    def number(self) -> int:
+        """The attempt's number."""
+        return self.assignment.trial.number
+
+    @property
+    def seconds(self) -> float:
+        """Since the attempt began."""
+        return time.monotonic() - self.began
+
+    @property
+    def seed(self) -> int:
+        """Seeds everything random in this attempt."""
+        return self.assignment.seed
+
+    @property
+    def resume_from(self) -> Path | None:
+        """What an earlier attempt saved, on this machine."""
+        return self._resume_from
+
+    def report(self, step: int, value: float) -> None:
+        """Store the value, then ask the pruner; a step that an earlier attempt reported is passed over."""
+        trial = self.assignment.trial
+        if step not in self.assignment.attempt.intermediate_values:
+            try:
+                with leased(self.number):
+                    trial.report(value, step)
+            except LeaseLost as error:
+                raise Interrupted(Cause.LOST, str(error)) from error
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"pruned after step {step}")
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """End the attempt here if it must end."""
+        interruption = self._watchdog.interruption()
+        if interruption is None:
+            return
+        if interruption.cause == Cause.RELEASED and self._may_save_once_more():
+            return
+        raise interruption
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Save if it is time, or if the worker is being ended and there is time for it."""
+        self._offered = True
+        if self._watchdog.stopping.is_set():
+            if not self._may_save_once_more():
+                return
+            self._saved_last = True
+        elif time.monotonic() - self._saved_at < self._run.checkpoint_every_seconds:
+            return
+        began = time.monotonic()
+        try:
+            self._save(step, write)
+        except LeaseLost as error:
+            raise Interrupted(Cause.LOST, str(error)) from error
+        except (TrainerError, OSError) as error:
+            logger.warning("trial %d: no checkpoint after step %d: %s", self.number, step, error)
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - began
+
+    def discard_checkpoints(self) -> None:
+        """Delete what was saved, here or by an earlier attempt; there is a result, or there will be none."""
+        own = f"{CHECKPOINTS}/{self.number}"
+        if self._saves:
+            self._delete(own)
+        if self._checkpoint is not None and not self._checkpoint.path.startswith(f"{own}/"):
+            self._delete(self._checkpoint.path)
+
+    def _may_save_once_more(self) -> bool:
+        """Only for tasks that offer checkpoints, once, and if the last save's duration fits twice."""
+        return self._offered and not self._saved_last and self._watchdog.seconds_left() > 1.0 + 2 * self._save_seconds
+
+    def _save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Write, upload, record, and only then delete the one before."""
+        folder = self._scratch / "checkpoint"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write(folder)
+        self._saves += 1
+        fresh = Checkpoint(path=f"{CHECKPOINTS}/{self.number}/step-{step}.{self._saves}", step=step)
+        self._artifacts.upload(folder, fresh.path)
+        set_attribute(self._study, self.assignment.trial, TrialAttribute.CHECKPOINT, fresh.to_json_dict())
+        previous, self._checkpoint = self._checkpoint, fresh
+        shutil.rmtree(folder)
+        logger.info("trial %d: checkpoint after step %d", self.number, step)
+        if previous is not None:
+            self._delete(previous.path)
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._artifacts.delete(path)
+        except TrainerError as error:
+            logger.warning("a checkpoint stays behind at %s: %s", path, error)
+
+    def _fetch_checkpoint(self) -> Path | None:
+        if self._checkpoint is None:
+            return None
+        folder = self._scratch / "resume"
+        try:
+            self._artifacts.download(self._checkpoint.path, folder)
+        except TrainerError as error:
+            logger.warning("trial %d begins anew, its checkpoint cannot be had: %s", self.number, error)
+            return None
+        logger.info("trial %d goes on after step %d", self.number, self._checkpoint.step)
+        return folder

@@ -1,0 +1,135 @@
+"""The life of a trainer process: open the study, load the task, do the work, leave a code and a last word."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import optuna
+
+from autoglm_api.attempts import Fatal, Owner
+from autoglm_api.environment import WorkerEnvironment
+from autoglm_api.exits import Cause, ExitCode
+from autoglm_api.run import Run
+from autoglm_store.claim import nothing_left
+from autoglm_store.connection import load_study
+from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
+from autoglm_store.ledger import best
+from autoglm_store.limits import read_export, read_limits_and_fatal, read_run, write_export, write_fatal
+from autoglm_store.pruners import build_pruner
+from autoglm_store.samplers import build_sampler
+from autoglm_trainer.contract import LoadedTask
+from autoglm_trainer.errors import DataError, SpecError, TrainerError
+from autoglm_trainer.logs import TailHandler, configure
+
+from .places import artifact_place, input_places
+from .termination import write_termination
+from .watchdog import Watchdog
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_EXITS = {Cause.SPEC: ExitCode.SPEC, Cause.DATA: ExitCode.DATA}
+
+
+@dataclass
+class Process:
+    """What both commands begin with: logs, signals, the study and its run."""
+
+    environment: WorkerEnvironment
+    watchdog: Watchdog = field(init=False)
+    log: TailHandler = field(default_factory=TailHandler)
+
+    def __post_init__(self) -> None:
+        configure(self.environment.study)
+        logging.getLogger().addHandler(self.log)
+        self.watchdog = Watchdog(self.environment.termination_log, limits_seconds=self.environment.limits_seconds)
+        self.watchdog.start()
+
+    def open(self) -> tuple[optuna.Study, Run]:
+        """The study with the run's sampler and pruner."""
+        study = load_study(self.environment.storage_url, self.environment.study, stopping=self.watchdog.stopping)
+        run = read_run(study)
+        study.sampler, study.pruner = build_sampler(run), build_pruner(run)
+        self.watchdog.grace_seconds = run.grace_seconds
+        return study, run
+
+    def load(self, run: Run) -> LoadedTask:
+        """Model and data in memory; torch comes only now, so a process that finds nothing to do ends in a second."""
+        from autoglm_trainer.tasks import get_task
+
+        return get_task(run.task).load(run, input_places(self.environment))
+
+    def ended(self, body: Callable[[], ExitCode]) -> ExitCode:
+        """Run `body`; every way out leaves an exit code, and all but success a termination message."""
+        try:
+            return body()
+        except LeaseLost as error:
+            return self._last_word(ExitCode.RELEASED, Cause.LOST, str(error))
+        except StorageUnreachable as error:
+            released = self.watchdog.stopping.is_set()
+            return self._last_word(ExitCode.RELEASED if released else ExitCode.STORAGE, Cause.STORAGE, str(error))
+        except StoreError as error:
+            return self._last_word(ExitCode.STORAGE, Cause.STORAGE, str(error))
+        except TrainerError as error:
+            return self._last_word(_EXITS.get(error.cause, ExitCode.OTHER), error.cause, str(error))
+        except Exception as error:
+            logger.exception("the trainer failed")
+            return self._last_word(ExitCode.OTHER, Cause.CRASHED, f"{type(error).__name__}: {error}")
+
+    def _last_word(self, code: ExitCode, cause: Cause, message: str) -> ExitCode:
+        logger.error("%s", message)
+        write_termination(self.environment.termination_log, cause, message)
+        return code
+
+
+def work(environment: WorkerEnvironment) -> ExitCode:
+    """Train trials until nothing is left."""
+    process = Process(environment)
+
+    def body() -> ExitCode:
+        study, run = process.open()
+        if nothing_left(study, run, *read_limits_and_fatal(study)):
+            return ExitCode.NOTHING_LEFT
+        try:
+            artifacts = artifact_place(environment, run)
+            loaded = process.load(run)
+        except (SpecError, DataError) as error:
+            # Every worker would meet it: the study ends.
+            write_fatal(study, Fatal(cause=error.cause, message=str(error)))
+            raise
+        worker = Worker(
+            study=study,
+            run=run,
+            loaded=loaded,
+            owner=Owner(name=environment.owner_name, identity=environment.owner_identity),
+            artifacts=artifacts,
+            watchdog=process.watchdog,
+            scratch=environment.scratch,
+            termination_log=environment.termination_log,
+            gpus=environment.gpus,
+            log=process.log,
+        )
+        process.watchdog.nothing_to_lose = False
+        return worker.work()
+
+    return process.ended(body)
+
+
+def export(environment: WorkerEnvironment) -> ExitCode:
+    """Export the best model, once."""
+    process = Process(environment)
+
+    def body() -> ExitCode:
+        study, run = process.open()
+        from autoglm_trainer.export import export_run
+
+        done, winner = read_export(study), best(study.get_trials(deepcopy=False), run)
+        if done is not None and winner is not None and done.trial == winner.number:
+            return ExitCode.NOTHING_LEFT
+        exported = export_run(study, run, input_places(environment), artifact_place(environment, run))
+        write_export(study, exported)
+        return ExitCode.NOTHING_LEFT
+
+    return process.ended(body)
