@@ -29,6 +29,7 @@ from benchmarks.workers import REPOSITORY, start
 CONNECTIONS = 16
 POLL_SECONDS = 0.1
 _CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
+_SELECTORS = ("controller-uid", "job-name")
 _SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences", "selfLink", "labels")
 
 
@@ -262,7 +263,8 @@ def bare_job(template: Object, name: str) -> Object:
     job["metadata"].pop("namespace", None)
     job["spec"].pop("selector", None)
     pod = job["spec"]["template"]["metadata"]
-    kept = {key: value for key, value in pod["labels"].items() if key not in ("controller-uid", "job-name")}
+    # With the prefix batch.kubernetes.io/ from Kubernetes 1.27 on.
+    kept = {key: value for key, value in pod["labels"].items() if key.rpartition("/")[2] not in _SELECTORS}
     pod["labels"] = {**kept, LABEL_MANAGED_BY: "benchmark"}
     return job
 

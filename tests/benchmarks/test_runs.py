@@ -56,7 +56,12 @@ def test_bare_job_is_nobodys_and_carries_nothing_that_the_server_wrote() -> None
             "parallelism": 1,
             "selector": {"matchLabels": {"controller-uid": "1"}},
             "template": {
-                "metadata": {"labels": {"controller-uid": "1", "job-name": "a", "x": "y"}},
+                "metadata": {
+                    "labels": {
+                        **{"controller-uid": "1", "job-name": "a", "x": "y"},
+                        **{"batch.kubernetes.io/controller-uid": "1", "batch.kubernetes.io/job-name": "a"},
+                    }
+                },
                 "spec": {"k": "v"},
             },
         },
