@@ -58,8 +58,11 @@ def test_bare_job_is_nobodys_and_carries_nothing_that_the_server_wrote() -> None
             "template": {
                 "metadata": {
                     "labels": {
-                        **{"controller-uid": "1", "job-name": "a", "x": "y"},
-                        **{"batch.kubernetes.io/controller-uid": "1", "batch.kubernetes.io/job-name": "a"},
+                        "controller-uid": "1",
+                        "job-name": "a",
+                        "batch.kubernetes.io/controller-uid": "1",
+                        "batch.kubernetes.io/job-name": "a",
+                        "x": "y",
                     }
                 },
                 "spec": {"k": "v"},
