@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 
 from .base import Model
+from .manifest import DataDigests
 
 
 class TrialAttribute(StrEnum):
@@ -40,16 +42,33 @@ class StudyAttribute(StrEnum):
     EXHAUSTED = "autoglm:exhausted"
     FATAL = "autoglm:fatal"
     WARM_START = "autoglm:warm_start"
+    SURROUNDINGS = "autoglm:surroundings"
 
 
 class Owner(Model):
     """Who trains an attempt: a pod, or locally a process; `name` and `identity` together are never used twice.
 
-    In a cluster `identity` is the pod's UID; locally it is `<pid>@<start time>`.
+    In a cluster `identity` is the pod's UID; locally it is `<pid>@<start time>`. `surroundings` is the key of the
+    `Surroundings` that the study keeps.
     """
 
     name: str
     identity: str
+    surroundings: str | None = None
+
+
+class Surroundings(Model):
+    """What a result depends on besides parameters and seed: the rows as read, the libraries, and the device."""
+
+    data: DataDigests
+    versions: dict[str, str]
+    device: str
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """Equal for equal surroundings; many workers share one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
 class Limits(Model):

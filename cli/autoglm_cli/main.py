@@ -11,6 +11,7 @@ import typer
 from .errors import CliError
 from .plan import plan
 from .report import report
+from .reproduce import reproduce
 from .run import run
 from .serve import serve
 from .status import status
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (validate, plan, run, status, report, serve, tasks):
+for command in (validate, plan, run, status, report, reproduce, serve, tasks):
     app.command()(command)
 
 

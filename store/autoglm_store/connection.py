@@ -79,6 +79,17 @@ def load_study(url: str, name: str, *, stopping: threading.Event | None = None) 
             raise StudyNotFound(f"{_shown(url)} holds no study {name}; it was deleted or never created") from None
 
 
+def study_names(url: str, beginning: str) -> list[str]:
+    """The studies whose name begins so, sorted.
+
+    Raises:
+        StorageUnreachable, SchemaMismatch: as `open_storage`.
+    """
+    storage = open_storage(url)
+    with explained(url):
+        return sorted(name for name in optuna.get_all_study_names(storage) if name.startswith(beginning))
+
+
 def delete_study(url: str, name: str) -> None:
     """Delete the study with all its trials; one that is not there is no error.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from autoglm_api.attempts import Export, Fatal, Limits, StudyAttribute
+from autoglm_api.attempts import Export, Fatal, Limits, StudyAttribute, Surroundings
 from autoglm_api.run import Run
 
 from .errors import StudyNotFound
@@ -49,6 +49,20 @@ def write_limits(study: optuna.Study, limits: Limits) -> None:
     wanted = limits.to_json_dict()
     if study.user_attrs.get(StudyAttribute.LIMITS) != wanted:
         study.set_user_attr(StudyAttribute.LIMITS, wanted)
+
+
+def write_surroundings(study: optuna.Study, surroundings: Surroundings) -> str:
+    """Keep what the trials of this process are made with, once for all processes alike; gives its key."""
+    name = f"{StudyAttribute.SURROUNDINGS}:{surroundings.key}"
+    if name not in study.user_attrs:
+        study.set_user_attr(name, surroundings.to_json_dict())
+    return surroundings.key
+
+
+def read_surroundings(study: optuna.Study, key: str | None) -> Surroundings | None:
+    """What `write_surroundings` kept; None for trials from before it was kept."""
+    stored = study.user_attrs.get(f"{StudyAttribute.SURROUNDINGS}:{key}")
+    return None if stored is None else Surroundings.model_validate(stored)
 
 
 def read_export(study: optuna.Study) -> Export | None:

@@ -4,6 +4,7 @@ TrainerError
 ├── SpecError      the study asks for what cannot be done; every trial would fail alike (exit 64)
 ├── DataError      the rows cannot be used; every trial would fail alike (exit 65)
 ├── NothingToExport  no trial is complete, finite and feasible
+├── NothingToReproduce  the trial has no result to compare with
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
 ├── NonFinite      this point leads to NaN or infinity; the trial has no result
@@ -40,6 +41,10 @@ class SourceUnreachable(TrainerError):  # noqa: N818 - what is so, not what brok
 
 class NothingToExport(TrainerError):  # noqa: N818 - what is so, not what broke
     """No trial is complete, finite and feasible."""
+
+
+class NothingToReproduce(TrainerError):  # noqa: N818 - what is so, not what broke
+    """The trial has no result to compare with."""
 
 
 class ExportError(TrainerError):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import optuna
@@ -29,10 +27,9 @@ from .errors import Infeasible, NothingToExport
 from .report import Contender, ReportContent, render_model_card, render_report
 from .tasks import get_task
 from .work.artifacts import Artifacts
+from .work.surroundings import versions
 
 FOLDER = "export"
-_VERSIONS = ("open-autoglm", "torch", "transformers", "peft", "tokenizers", "onnxruntime", "scikit-learn", "optuna")
-
 log = logging.getLogger(__name__)
 
 
@@ -104,7 +101,7 @@ def _judge(
         digests=loaded.digests,
         overlap=loaded.overlap(split),
         rows=loaded.row_counts,
-        versions=_versions(),
+        versions=versions(),
         training_seed=training_seed(run, origin_of(winner)),
         cpu_seconds=time.process_time() - started,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -220,7 +217,3 @@ def _file(folder: Path, path: Path) -> ModelFile:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return ModelFile(path=path.relative_to(folder).as_posix(), sha256=sha256, size_bytes=path.stat().st_size)
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}}

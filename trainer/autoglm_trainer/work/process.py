@@ -16,7 +16,14 @@ from autoglm_store.claim import nothing_left
 from autoglm_store.connection import load_study
 from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
 from autoglm_store.ledger import best
-from autoglm_store.limits import read_export, read_limits_and_fatal, read_run, write_export, write_fatal
+from autoglm_store.limits import (
+    read_export,
+    read_limits_and_fatal,
+    read_run,
+    write_export,
+    write_fatal,
+    write_surroundings,
+)
 from autoglm_store.pruners import build_pruner
 from autoglm_store.samplers import build_sampler
 from autoglm_trainer.contract import LoadedTask
@@ -24,6 +31,7 @@ from autoglm_trainer.errors import DataError, SpecError, TrainerError
 from autoglm_trainer.logs import TailHandler, configure
 
 from .places import artifact_place, input_places
+from .surroundings import look_around
 from .termination import write_termination
 from .watchdog import Watchdog
 from .worker import Worker
@@ -95,6 +103,7 @@ def work(environment: WorkerEnvironment) -> ExitCode:
         try:
             artifacts = artifact_place(environment, run)
             loaded = process.load(run)
+            surroundings = write_surroundings(study, look_around(loaded))
         except (SpecError, DataError) as error:
             # Every worker would meet it: the study ends.
             write_fatal(study, Fatal(cause=error.cause, message=str(error)))
@@ -103,7 +112,7 @@ def work(environment: WorkerEnvironment) -> ExitCode:
             study=study,
             run=run,
             loaded=loaded,
-            owner=Owner(name=environment.owner_name, identity=environment.owner_identity),
+            owner=Owner(name=environment.owner_name, identity=environment.owner_identity, surroundings=surroundings),
             artifacts=artifacts,
             watchdog=process.watchdog,
             scratch=environment.scratch,
