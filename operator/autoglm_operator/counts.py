@@ -1,6 +1,6 @@
 """The one file that reads Optuna's tables by SQL: what changed since the last look, for all studies of a database.
 
-Read only, and only at the schema revision below; a test compares it with the installed Optuna. Trials of one study
+Read only, and only at the store's `SCHEMA_REVISION`; a test compares it with the installed Optuna. Trials of one study
 get their ids under the study's row lock, so within a study nothing appears below an id that was seen already.
 """
 
@@ -11,19 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-import psycopg
 from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import StudyAttribute, TrialAttribute
+from autoglm_store.schema import Connection
 
-SCHEMA_REVISION = "v3.2.0.a"
 SPEC_ATTRIBUTE = "autoglm:spec"
 """The operator's own: the spec a study was accepted with; written last, so it also says that creation was finished."""
-
-Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 _FIXED = [StudyAttribute.RUN.value, SPEC_ATTRIBUTE]
 _EDITED = [attribute.value for attribute in StudyAttribute if attribute is not StudyAttribute.RUN]
@@ -98,6 +95,8 @@ def read(connection: Connection, known: Mapping[str, Known]) -> dict[str, StudyR
 
 
 def _attempts(connection: Connection, known: Mapping[int, Known]) -> Iterable[tuple[int, FrozenTrial]]:
+    if not known:
+        return []
     parameters = {
         "studies": list(known),
         "last": [so_far.last_id for so_far in known.values()],

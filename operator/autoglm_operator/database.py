@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from base64 import b64decode
 
@@ -18,6 +19,32 @@ LIMITS = {"idle_in_transaction_session_timeout": "30s", "lock_timeout": "20s", "
 """What a paused worker may hold up; set on the role, so that every client has them."""
 
 _LOCK = 0x6175746F  # one provisioning at a time in the whole server: two at once would both create
+
+
+class Provisioner:
+    """Makes the databases of namespaces; whoever finds one missing while it is being made waits for the same making."""
+
+    def __init__(self, kube: Kube, admin_url: str) -> None:
+        self._kube = kube
+        self._admin_url = admin_url
+        self._running: dict[str, asyncio.Task[str]] = {}
+
+    async def make(self, namespace: str) -> str:
+        """Secret, role and database of a namespace, whatever of it is missing; the URL in the Secret.
+
+        Raises:
+            KubeError: as `Kube` translates them. psycopg.Error: the server refuses, or cannot be reached.
+        """
+        task = self._running.get(namespace)
+        if task is None:
+            task = self._running[namespace] = asyncio.create_task(self._make(namespace))
+            task.add_done_callback(lambda _: self._running.pop(namespace))
+        return await asyncio.shield(task)
+
+    async def _make(self, namespace: str) -> str:
+        url = await ensure_secret(self._kube, namespace, self._admin_url)
+        await asyncio.to_thread(provision, self._admin_url, namespace, password_of(url))
+        return url
 
 
 async def ensure_secret(kube: Kube, namespace: str, admin_url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -15,9 +15,10 @@ from optuna.storages import BaseStorage
 from psycopg.conninfo import make_conninfo
 
 from autoglm_api.run import Run
-from autoglm_store.connection import open_storage
-from autoglm_store.creation import create_tables
+from autoglm_store.connection import explained, open_storage
+from autoglm_store.creation import CREATION_LOCK, create_tables
 from autoglm_store.errors import SchemaMismatch, StorageUnreachable, StoreError
+from autoglm_store.schema import SCHEMA_REVISION, Connection, make_tables
 
 from . import counts, metrics
 from .book import TrialBook
@@ -48,18 +49,24 @@ class Database:
     def __init__(self, url: str, max_age_seconds: float) -> None:
         self._url = url
         self._max_age = max_age_seconds
-        self._connection: counts.Connection | None = None
+        self._connection: Connection | None = None
         self._storage: BaseStorage | None = None
         self._books: dict[str, TrialBook] = {}
+        self._unread: set[str] = set()
         self._read_at = 0.0
         self._checked = False
 
     def look(self, study: str) -> StoredStudy | None:
-        """The study as it is now or was a moment ago; all watched studies are read together."""
+        """The study as it is now or was a moment ago; all watched studies are read together, a new one alone."""
         book = self._books.get(study)
-        if book is None or monotonic() - self._read_at >= self._max_age:
-            book = self._books.setdefault(study, TrialBook(_observe_trial))
-            self._read()
+        if book is None:
+            book = self._books[study] = TrialBook(_observe_trial)
+            self._unread.add(study)
+        if monotonic() - self._read_at >= self._max_age:
+            self._read(dict(self._books))  # `forget` comes from another thread, while we read
+            self._read_at = monotonic()
+        elif study in self._unread:
+            self._read({study: book})
         return book.stored()
 
     def has_tables(self) -> bool:
@@ -69,9 +76,9 @@ class Database:
         found = counts.revision(self._reading())
         if found is None:
             return False
-        if found != counts.SCHEMA_REVISION:
+        if found != SCHEMA_REVISION:
             raise SchemaMismatch(
-                f"the database holds Optuna's tables at revision {found}; this version needs {counts.SCHEMA_REVISION}."
+                f"the database holds Optuna's tables at revision {found}; this version needs {SCHEMA_REVISION}."
                 " Give the study a database of its own, or upgrade the tables with `optuna storage upgrade`"
             )
         self._checked = True
@@ -87,33 +94,52 @@ class Database:
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
-    def _reading(self) -> counts.Connection:
+    def _reading(self) -> Connection:
         if self._connection is None:
             self._connection = psycopg.connect(_conninfo(self._url), autocommit=True)
         return self._connection
 
-    def _read(self) -> None:
+    def _read(self, books: Mapping[str, TrialBook]) -> None:
         if not self.has_tables():
             return  # Optuna has never been here: no study exists yet
-        books = dict(self._books)  # `forget` comes from another thread, while we read
         news = counts.read(self._reading(), {name: book.known for name, book in books.items()})
         for name, rows in news.items():
             books[name].fold(rows, datetime.now(UTC))
-        self._read_at = monotonic()
+        self._unread.difference_update(books)
+
+    def ensure_tables(self) -> None:
+        """Make Optuna's tables where there are none; quickly if the database is empty."""
+        if self.has_tables():
+            return
+        with self.writing(CREATION_LOCK) as connection:
+            made = make_tables(connection)
+        if not made:
+            self._storage = create_tables(self._url)
 
     def storage(self) -> BaseStorage:
-        """Optuna's storage for writing; the first one makes the tables."""
+        """Optuna's storage for writing."""
         if self._storage is None:
-            self._storage = open_storage(self._url) if self.has_tables() else create_tables(self._url)
+            self.ensure_tables()
+            self._storage = self._storage or open_storage(self._url)
         return self._storage
 
-    def stale(self) -> None:
-        """Read again at the next look: we have written."""
-        self._read_at = 0.0
+    @contextmanager
+    def writing(self, lock: int) -> Iterator[Connection]:
+        """One transaction that may write, on the connection that otherwise only reads, alone with this lock."""
+        connection = self._reading()
+        with explained(self._url), connection.pipeline(), connection.transaction():
+            connection.execute("SET TRANSACTION READ WRITE")
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+            yield connection
+
+    def stale(self, study: str) -> None:
+        """Read a study again at the next look: we have written."""
+        self._unread.add(study)
 
     def forget(self, study: str) -> None:
         """Stop reading a study."""
         self._books.pop(study, None)
+        self._unread.discard(study)
 
     def disconnect(self) -> None:
         """Close all connections; they are made again when they are needed."""

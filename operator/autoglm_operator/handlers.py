@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import kopf
@@ -18,7 +18,8 @@ from .parse import parse_job, parse_pod
 from .queue import Key, WorkQueue
 
 OURS = {LABEL_MANAGED_BY: MANAGED_BY}
-CHILDREN = (JOBS, PODS, DEPLOYMENTS, SERVICES)
+INDEXED = (JOBS, PODS)
+CHILDREN = (*INDEXED, DEPLOYMENTS, SERVICES)
 # Kopf takes a finalizer with this name away wherever it finds one, so it must not be our own.
 UNUSED_FINALIZER = "kopf.autoglm.io/unused"
 # Ten Jobs with their pods make forty events within a moment; the study is looked at once for all of them.
@@ -66,7 +67,6 @@ class Owners:
 def build_registry(queue: WorkQueue, children: Children, hearing: Hearing) -> kopf.OperatorRegistry:
     """The handlers, around the queue that they fill, the children that they show, and what they have heard of."""
     registry, owners = kopf.OperatorRegistry(), Owners()
-    _index_children(registry, children)
 
     async def on_owner(*, resource: kopf.Resource, body: kopf.Body, event: Any, **_: Any) -> None:
         namespace, name, uid = body.meta["namespace"], body.meta["name"], body.meta["uid"]
@@ -79,26 +79,41 @@ def build_registry(queue: WorkQueue, children: Children, hearing: Hearing) -> ko
             for endpoint in owners.endpoints_in(namespace):
                 queue.mark(endpoint)
 
-    async def on_child(labels: Mapping[str, str], **_: Any) -> None:
+    def mark_owner(labels: Mapping[str, str]) -> None:
         key = owners.of(labels)
         if key is not None:
             queue.mark_after(key, CHILDREN_SETTLE_SECONDS)
 
+    async def on_child(labels: Mapping[str, str], **_: Any) -> None:
+        mark_owner(labels)
+
     for kind in (STUDIES, ENDPOINTS):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_owner)
     for kind in CHILDREN:
-        kopf.on.event(kind.group, kind.version, kind.plural, labels=OURS, registry=registry)(on_child)
+        when = _is_gone if kind in INDEXED else None
+        kopf.on.event(kind.group, kind.version, kind.plural, labels=OURS, when=when, registry=registry)(on_child)
+    _index_children(registry, children, mark_owner)
     return registry
 
 
-def _index_children(registry: kopf.OperatorRegistry, children: Children) -> None:
+def _is_gone(event: Any, **_: Any) -> bool:
+    return bool(event["type"] == "DELETED")
+
+
+def _index_children(
+    registry: kopf.OperatorRegistry, children: Children, changed: Callable[[Mapping[str, str]], None]
+) -> None:
+    """Jobs and pods come in thousands: indexing tells of each change too, which spares a handler for every event."""
+
     @kopf.index(JOBS.group, JOBS.version, JOBS.plural, labels=OURS, id="job_index", registry=registry)
     async def job_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Job] | None:
+        changed(labels)
         uid = labels.get(LABEL_STUDY_UID)
         return None if uid is None else {uid: parse_job(_plain(body))}
 
     @kopf.index(PODS.group, PODS.version, PODS.plural, labels=OURS, id="pod_index", registry=registry)
     async def pod_index(body: kopf.Body, labels: Mapping[str, str], **_: Any) -> dict[str, Pod] | None:
+        changed(labels)
         uid = labels.get(LABEL_STUDY_UID)
         return None if uid is None else {uid: parse_pod(_plain(body))}
 

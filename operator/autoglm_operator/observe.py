@@ -27,6 +27,7 @@ from .planning.cleanup import has_finalizer
 from .planning.door import artifacts_uri, is_metadata_host
 from .planning.search import study_ref
 from .queue import Key
+from .recent import Recent
 from .settings import Settings
 
 PROVISIONING_PAUSE_SECONDS = 15.0
@@ -65,6 +66,7 @@ class Sight:
 
     Attributes:
         memories: by study key.
+        recent: what all studies of a namespace share.
     """
 
     kube: Kube
@@ -72,6 +74,11 @@ class Sight:
     children: Children
     settings: Settings
     memories: dict[Key, Memory] = field(default_factory=dict)
+    recent: Recent = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share answers of the same API server."""
+        self.recent = Recent(self.kube)
 
     def memory(self, key: Key) -> Memory:
         """The memory of a study, a new one at first."""
@@ -153,7 +160,7 @@ async def _storage_url(sight: Sight, study: Study, spec: StudySpec, memory: Memo
     own = spec.storage.secret_ref if spec.storage else None
     name, key = (own.name, own.key) if own else (STORAGE_SECRET, STORAGE_SECRET_KEY)
     try:
-        url = secret_url(await sight.kube.get(SECRETS, study.namespace, name), key)
+        url = secret_url(await sight.recent.get(SECRETS, study.namespace, name), key)
     except NotFound:
         if own is not None:
             return Storage(Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist", retry_seconds=15.0)
@@ -208,7 +215,7 @@ async def _has_claim(sight: Sight, study: Study) -> bool | None:
     if ARTIFACTS_CLAIM not in claims([Place("artifacts", (artifacts_uri(study.spec, sight.settings),))]):
         return None
     try:
-        await sight.kube.get(CLAIMS, study.namespace, ARTIFACTS_CLAIM)
+        await sight.recent.get(CLAIMS, study.namespace, ARTIFACTS_CLAIM)
     except NotFound:
         return False
     return True

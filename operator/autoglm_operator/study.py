@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 from time import monotonic
@@ -32,8 +31,8 @@ from .actions import (
     WriteStatus,
 )
 from .apply import apply_one
-from .database import ensure_secret, password_of, provision
-from .kube import Rejected
+from .database import Provisioner
+from .kube import SECRETS, Rejected
 from .metrics import STUDY_SERIES
 from .observation import Rejection
 from .observe import Memory, Sight, observe
@@ -49,6 +48,8 @@ class StudyReconciler:
 
     def __init__(self, sight: Sight) -> None:
         self._sight = sight
+        admin_url = sight.settings.database_url
+        self._provisioner = Provisioner(sight.kube, admin_url) if admin_url is not None else None
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one study; returns the seconds until the next look, or None.
@@ -68,6 +69,8 @@ class StudyReconciler:
         try:
             for action in decided.actions:
                 await self._apply(action, memory, now)
+                if isinstance(action, ProvisionDatabase):
+                    return 0.0  # what comes after it was planned without a database
         except StoreError as error:
             # The next look finds out what is wrong with the database and says so in the status.
             log.info("storage: %s", error, extra={"namespace": key.namespace, "study": key.name})
@@ -122,13 +125,11 @@ class StudyReconciler:
             memory.rejection = None
 
     async def _provision(self, namespace: str, memory: Memory) -> None:
-        """Make the namespace's database; blocking calls run in a thread."""
-        admin_url = self._sight.settings.database_url
-        assert admin_url is not None, "planned only where the installation has a database"
+        """Have the namespace's database made; how that went is for the next look."""
+        assert self._provisioner is not None, "planned only where the installation has a database"
         refused = f"its database refuses Secret {STORAGE_SECRET}; delete the Secret to have both made again"
         try:
-            url = await ensure_secret(self._sight.kube, namespace, admin_url)
-            await asyncio.to_thread(provision, admin_url, namespace, password_of(url))
+            url = await self._provisioner.make(namespace)
         except Rejected as error:
             memory.provisioned = monotonic(), f"the API server refuses Secret {STORAGE_SECRET}: {error}"
         except psycopg.Error as error:
@@ -136,8 +137,9 @@ class StudyReconciler:
             memory.provisioned = monotonic(), f"the database server does not make a database: {reason}"
         else:
             memory.provisioned = monotonic(), refused
+            self._sight.recent.forget(SECRETS, namespace, STORAGE_SECRET)
             self._sight.databases.reset(url)
-            log.info("made the namespace's database", extra={"namespace": namespace})
+            log.info("the namespace's database is made", extra={"namespace": namespace})
 
 
 def _tell(action: Action) -> None:

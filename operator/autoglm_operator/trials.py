@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import assert_never
 
@@ -11,10 +11,13 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
+from autoglm_api.attempts import Limits
+from autoglm_api.run import Run
 from autoglm_store import attempts
 from autoglm_store.connection import delete_study
 from autoglm_store.creation import CREATION_LOCK, complete_study, refill_grid
 from autoglm_store.errors import LeaseLost, StudyNotFound
+from autoglm_store.insertion import insert_study
 from autoglm_store.limits import write_fatal, write_limits
 
 from .actions import (
@@ -46,7 +49,7 @@ async def apply_to_trials(databases: Databases, url: str, action: TrialAction) -
         try:
             _write(database, url, action)
         finally:
-            database.stale()
+            database.stale(action.ref.study)
 
     await databases.call(url, _OPERATIONS[type(action)], write)
     if isinstance(action, DeleteTrials):
@@ -68,9 +71,7 @@ _OPERATIONS = {
 def _write(database: Database, url: str, action: TrialAction) -> None:
     match action:
         case CreateStudy(ref=ref, run=run, limits=limits, spec=spec):
-            storage = database.storage()
-            with database.locked(CREATION_LOCK):
-                complete_study(storage, ref.study, run, limits, {SPEC_ATTRIBUTE: spec.to_json_dict()})
+            _create(database, ref.study, run, limits, {SPEC_ATTRIBUTE: spec.to_json_dict()})
         case WriteLimits(ref=ref, limits=limits):
             write_limits(_study(database, ref.study), limits)
         case WriteFatal(ref=ref, fatal=fatal):
@@ -88,6 +89,17 @@ def _write(database: Database, url: str, action: TrialAction) -> None:
             delete_study(url, ref.study)
         case _:
             assert_never(action)
+
+
+def _create(database: Database, name: str, run: Run, limits: Limits, attributes: Mapping[str, object]) -> None:
+    """In one statement where that is possible; otherwise whatever is missing yet, by Optuna's own means."""
+    database.ensure_tables()
+    with database.writing(CREATION_LOCK) as connection:
+        created = insert_study(connection, name, run, limits, attributes)
+    if not created:
+        storage = database.storage()
+        with database.locked(CREATION_LOCK):
+            complete_study(storage, name, run, limits, attributes)
 
 
 def _fail(database: Database, action: FailAttempt) -> None:

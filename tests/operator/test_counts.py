@@ -28,7 +28,6 @@ from autoglm_operator.actions import (
     WriteFatal,
     WriteLimits,
 )
-from autoglm_operator.counts import SCHEMA_REVISION
 from autoglm_operator.databases import Away, Databases
 from autoglm_operator.observation import StoredStudy
 from autoglm_operator.planning.door import frozen_run
@@ -37,6 +36,7 @@ from autoglm_operator.trials import TrialAction, apply_to_trials
 from autoglm_store import ledger
 from autoglm_store.connection import load_study
 from autoglm_store.errors import SchemaMismatch
+from autoglm_store.schema import SCHEMA_REVISION
 
 NAME = "team-a/intents/0badcafe"
 REF = StudyRef("team-a", "autoglm-storage", "url", NAME)
@@ -191,6 +191,26 @@ async def test_tables_of_another_optuna_are_not_touched(databases: Databases, ur
         connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9.a'")
     with pytest.raises(SchemaMismatch, match=r"v9\.9\.9\.a"):
         await databases.look(url, NAME)
+
+
+async def test_a_role_that_may_not_make_tables_is_a_sentence(
+    databases: Databases, server: PostgresServer, url: str
+) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CREATE ROLE reader LOGIN PASSWORD 'reads'")
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(Away, match="permission denied for schema public"):
+        await create(databases, server.url(url.rpartition("/")[2], "reader", "reads"))
+
+
+async def test_a_written_study_is_read_anew_though_the_others_were_read_a_moment_ago(url: str) -> None:
+    databases = Databases(threads=2, timeout_seconds=10, max_age_seconds=3600)
+    assert await databases.look(url, NAME) is None
+    await create(databases, url)
+    assert (await look(databases, url)).limits.max == 8
+    await apply(databases, url, WriteLimits(REF, limits_of(SPEC, generation=2).model_copy(update={"max": 9})))
+    assert (await look(databases, url)).limits.max == 9
+    databases.close()
 
 
 async def test_reading_cannot_write(databases: Databases, url: str) -> None:

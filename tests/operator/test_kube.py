@@ -12,7 +12,8 @@ from tests.operator.simulation import make_study
 
 from autoglm_operator.actions import Create, Delete
 from autoglm_operator.apply import apply
-from autoglm_operator.kube import JOBS, STUDIES, Conflict, Kube, KubeError, NotFound, Rejected, Unavailable
+from autoglm_operator.kube import JOBS, SECRETS, STUDIES, Conflict, Kube, KubeError, NotFound, Rejected, Unavailable
+from autoglm_operator.recent import Recent
 
 
 class Api:
@@ -115,3 +116,23 @@ async def test_a_kind_is_served_when_discovery_lists_it(api: Api, kube: Kube) ->
     api.answers = [(200, {"resources": [{"name": "autoglmstudies"}]}), failure(404, "no such group")]
     assert await kube.serves(STUDIES)
     assert not await kube.serves(STUDIES)
+
+
+async def test_what_studies_share_is_asked_once_in_a_moment_but_what_is_missing_every_time(
+    api: Api, kube: Kube
+) -> None:
+    recent = Recent(kube)
+    api.answers = [failure(404, "not found"), (200, {"data": {"url": "first"}}), (200, {"data": {"url": "second"}})]
+    with pytest.raises(NotFound):
+        await recent.get(SECRETS, "team-a", "storage")
+    found = [await recent.get(SECRETS, "team-a", "storage") for _ in range(3)]
+    assert found == [{"data": {"url": "first"}}] * 3
+    recent.forget(SECRETS, "team-a", "storage")
+    assert await recent.get(SECRETS, "team-a", "storage") == {"data": {"url": "second"}}
+
+
+async def test_an_answer_is_not_shared_for_ever(api: Api, kube: Kube) -> None:
+    recent = Recent(kube, max_age_seconds=0.0)
+    for _ in range(2):
+        await recent.get(SECRETS, "team-a", "storage")
+    assert len(api.asked) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -41,9 +43,11 @@ class Api:
         self.objects: dict[str, dict[str, Any]] = {}
         self.refuse: dict[str, str] = {}
         self.statuses = 0
+        self.asked: Counter[tuple[str, str]] = Counter()
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else {}
+        self.asked[request.method, request.path] += 1
         if request.method == "GET":
             found = self.objects.get(request.path)
             return web.json_response(found or {"message": f"{request.path} not found"}, status=200 if found else 404)
@@ -113,12 +117,27 @@ async def test_first_study_of_a_namespace_gets_a_database_and_its_jobs(
 ) -> None:
     reconcile, databases = reconciler(kube, server.dsn)
     api.put_study()
-    assert await reconcile(KEY) is not None
-    assert api.condition("Ready")["reason"] == "Provisioning"
+    assert await reconcile(KEY) == 0.0
     await reconcile(KEY)
     assert api.condition("Ready")["reason"] == "Accepted"
     assert len(api.jobs()) == 2
     assert database_name("team-a") in api.objects[f"{SECRETS}/{STORAGE_SECRET}"]["stringData"]["url"]
+    databases.close()
+
+
+async def test_studies_that_find_no_database_at_the_same_time_have_one_made(
+    api: Api, kube: Kube, server: PostgresServer
+) -> None:
+    reconcile, databases = reconciler(kube, server.dsn)
+    keys = [Key(KEY.kind, "team-b", f"study-{number}") for number in range(4)]
+    for key in keys:
+        metadata = {"name": key.name, "namespace": key.namespace, "uid": f"uid-of-{key.name}", "generation": 1}
+        path = f"/apis/autoglm.io/v1alpha1/namespaces/team-b/autoglmstudies/{key.name}"
+        api.objects[path] = {"metadata": metadata, "spec": make_spec().to_json_dict()}
+    for _ in range(2):
+        await asyncio.gather(*(reconcile(key) for key in keys))
+    assert api.asked["POST", "/api/v1/namespaces/team-b/secrets"] == 1
+    assert len([path for path in api.objects if path.startswith("/apis/batch/v1/namespaces/team-b/jobs")]) == 8
     databases.close()
 
 
