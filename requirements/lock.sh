@@ -17,6 +17,7 @@ resolve() { # <lock> <arguments of uv pip compile…>
 resolve dev --all-extras
 resolve operator --extra operator
 resolve serving --extra serving
+resolve serving-generation --extra serving-generation
 resolve trainer --extra trainer
 .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' |
   .venv/bin/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate \

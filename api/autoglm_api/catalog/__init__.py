@@ -8,6 +8,7 @@ from .methods import METHODS, MethodDeclaration
 from .plugins import installed
 from .question_answering import QUESTION_ANSWERING
 from .text_classification import TEXT_CLASSIFICATION
+from .text_generation import TEXT_GENERATION
 from .token_classification import TOKEN_CLASSIFICATION
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 TASKS, UNUSABLE_TASKS = installed(
     "autoglm.tasks",
     TaskDeclaration,
-    {task.name: task for task in (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)},
+    {task.name: task for task in (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING, TEXT_GENERATION)},
 )
 
 

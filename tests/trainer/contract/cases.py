@@ -26,6 +26,9 @@ class Case:
         agree: whether the trainer's predictions and the server's answer say the same of a row, given by its index.
         point: short training by gradient.
         good: what the metric reaches at least when it has learned.
+        models: the tiny models that it runs on.
+        refused: tiny model → words of the sentence that refuses it.
+        other: a point of another method, whose fit nothing that happened before may change.
     """
 
     name: str
@@ -42,6 +45,9 @@ class Case:
     taught: Mapping[str, Any] = field(
         default_factory=lambda: {"epochs": 8, "learning_rate": 5e-3, "head_learning_rate": 3e-2}
     )
+    models: Sequence[str] = ("bert", "glm")
+    refused: Mapping[str, str] = field(default_factory=dict)
+    other: Mapping[str, Any] = field(default_factory=lambda: {"method": "head"})
 
 
 def _texts(count: int, start: int) -> list[Json]:
@@ -78,6 +84,15 @@ def _questions(count: int, start: int) -> list[Json]:
             }
         )
     return rows
+
+
+def _prompts(count: int, start: int) -> list[Json]:
+    """The answer says which colour the text names, and what is to be thought of it."""
+    thoughts = {"red": "is so deep", "green": "is pale and the grass is not", "blue": "is really the colour of sky"}
+    return [
+        {"prompt": row["text"], "answer": f"{row['label']} {thoughts[row['label']]}"}
+        for row in colour_rows(count, start=start)
+    ]
 
 
 def _same_probabilities(predictions: Any, row: int, answer: Json) -> bool:
@@ -160,5 +175,32 @@ CASES = (
         agree=_same_span,
         good=0.45,
         taught={"epochs": 12, "learning_rate": 1e-2, "head_learning_rate": 3e-2},
+    ),
+    Case(
+        name="text-generation",
+        task="text-generation",
+        rows=_prompts,
+        objective=("rouge_l", "Maximize"),
+        bad=[
+            ({"prompt": "the sky", "answer": " "}, "'answer' is empty"),
+            ({"prompt": "", "answer": "red"}, "'prompt' is empty"),
+            ({"prompt": "the sky", "answer": ["red"]}, "write it as a string"),
+        ],
+        asked=lambda row: row["prompt"],
+        agree=lambda predictions, row, answer: answer["answer"] == predictions.answers[row],
+        good=0.6,
+        point={
+            "method": "lora",
+            "epochs": 2,
+            "learning_rate": 2e-2,
+            "batch_size": 8,
+            "lora_r": 4,
+            "max_length": 40,
+            "max_new_tokens": 10,
+        },
+        taught={"epochs": 8, "method": "full", "learning_rate": 1e-2},
+        models=("glm-causal",),
+        refused={"bert": "is not a causal language model", "glm": "no output layer"},
+        other={"method": "ia3", "epochs": 1, "max_new_tokens": 4},
     ),
 )

@@ -16,7 +16,7 @@ from tests.trainer.task.making import Control, make_places, make_run, write_mode
 from autoglm_api.catalog import TASKS
 from autoglm_api.manifest import Manifest
 from autoglm_serving.answerer import load_answerer, warm_up
-from autoglm_trainer.errors import DataError
+from autoglm_trainer.errors import DataError, SpecError
 from autoglm_trainer.tasks import get_task
 
 Load = Callable[[], Any]
@@ -26,17 +26,28 @@ def test_every_built_in_task_has_a_case() -> None:
     assert {case.task for case in CASES} == {name for name, task in TASKS.items() if "autoglm_" in task.trainer}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest) -> Case:
-    found: Case = request.param
+PAIRS = [pytest.param((case, model), id=f"{case.name}-{model}") for case in CASES for model in case.models]
+
+
+@pytest.fixture(scope="module", params=PAIRS)
+def pair(request: pytest.FixtureRequest) -> tuple[Case, str]:
+    found: tuple[Case, str] = request.param
     return found
 
 
-@pytest.fixture(scope="module", params=["bert", "glm"])
-def load(case: Case, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Load:
+@pytest.fixture(scope="module")
+def case(pair: tuple[Case, str]) -> Case:
+    return pair[0]
+
+
+@pytest.fixture(scope="module")
+def load(pair: tuple[Case, str], tmp_path_factory: pytest.TempPathFactory) -> Load:
     """The task loaded as a new process would have it."""
-    folder = tmp_path_factory.mktemp(case.task)
-    model = write_model(folder / "model", request.param)
+    return loader(*pair, tmp_path_factory.mktemp(pair[0].task))
+
+
+def loader(case: Case, architecture: str, folder: Path) -> Load:
+    model = write_model(folder / "model", architecture)
     splits = {"train": case.rows(60, 0), "test": case.rows(20, 200)}
     sources = {split: write_rows(folder / f"{split}.jsonl", rows) for split, rows in splits.items()}
     metric, direction = case.objective
@@ -84,13 +95,13 @@ def test_a_seed_decides_the_model_and_resuming_changes_nothing(
     assert digest(loaded.fit(case.point, Control(seed=99)), tmp_path / "other") != whole
 
 
-def test_it_is_pruned_at_once_and_the_frozen_fit_after_it_is_unharmed(
+def test_it_is_pruned_at_once_and_the_fit_after_it_is_unharmed(
     case: Case, load: Load, loaded: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(optuna.TrialPruned):
         loaded.fit({**case.point, "method": "full"}, Control(prune_at=1))
-    after = loaded.fit({"method": "head"}, Control())
-    assert digest(after, tmp_path / "after") == digest(load().fit({"method": "head"}, Control()), tmp_path / "fresh")
+    after = loaded.fit(case.other, Control())
+    assert digest(after, tmp_path / "after") == digest(load().fit(case.other, Control()), tmp_path / "fresh")
 
 
 def test_a_saved_model_restored_and_served_answers_as_the_trained_one(
@@ -118,8 +129,8 @@ def test_a_saved_model_restored_and_served_answers_as_the_trained_one(
     assert [index for index, answer in enumerate(answers) if not case.agree(trained, index, answer)] == []
 
 
-def test_what_it_predicts_can_be_resampled_and_reported(loaded: Any) -> None:
-    predictions = loaded.fit({"method": "head"}, Control()).predict("test")
+def test_what_it_predicts_can_be_resampled_and_reported(case: Case, loaded: Any) -> None:
+    predictions = loaded.fit(case.other, Control()).predict("test")
     everything = predictions.measure(np.arange(len(predictions)))
     assert everything == pytest.approx(predictions.measure(), nan_ok=True)
     assert 0 <= predictions.wrong() <= len(predictions)
@@ -128,6 +139,18 @@ def test_what_it_predicts_can_be_resampled_and_reported(loaded: Any) -> None:
     assert len(loaded.baseline("test")) == len(predictions)
 
 
+REFUSED = [pytest.param(case, model, id=f"{case.name}-{model}") for case in CASES for model in case.refused]
+
+
+@pytest.mark.parametrize(("case", "architecture"), REFUSED)
+def test_a_model_that_it_cannot_run_on_is_refused(case: Case, architecture: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as refused:
+        loader(case, architecture, tmp_path)()
+    assert case.refused[architecture] in str(refused.value)
+    assert f"file://{tmp_path / 'model'}" in str(refused.value)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bad_rows_are_refused_with_source_line_and_remedy(case: Case, tmp_path: Path) -> None:
     good = case.rows(4, 0)
     for number, (row, said) in enumerate(case.bad):

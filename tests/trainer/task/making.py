@@ -20,6 +20,7 @@ from transformers import (
     Glm4Config,
     Glm4Model,
     GlmConfig,
+    GlmForCausalLM,
     GlmModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -67,6 +68,8 @@ def tiny_model(architecture: str) -> PreTrainedModel:
             return BertModel(BertConfig(**TINY, vocab_size=words))
         case "glm":
             return GlmModel(GlmConfig(**TINY, **decoder))
+        case "glm-causal":
+            return GlmForCausalLM(GlmConfig(**TINY, **decoder))
         case "glm4":
             return Glm4Model(Glm4Config(**TINY, **decoder))
     raise ValueError(architecture)

@@ -13,7 +13,6 @@ from typing import Any
 import peft
 import torch
 from peft.tuners.tuners_utils import BaseTuner
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -22,6 +21,8 @@ from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
 
 from .source import find_model
+from .weights import load_weights, short
+from .writer import Writer, load_whole, make_writer
 
 
 @dataclass
@@ -35,6 +36,7 @@ class BaseModel:
         tokenizer: without truncation or padding; the very object whose JSON the server gets.
         max_tokens: the longest input the model takes, in tokens.
         is_float32: whether the pretrained weights are held in 32 bits; on a CPU always.
+        writer: the whole model that `backbone` is a part of, where a task needs it to write texts.
     """
 
     backbone: nn.Module
@@ -45,8 +47,9 @@ class BaseModel:
     max_tokens: int
     device: torch.device
     is_float32: bool
+    writer: Writer | None = None
     _adapted: BaseTuner | None = field(default=None, repr=False)
-    _pristine: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _pristine: dict[nn.Parameter, Tensor] = field(default_factory=dict, repr=False)
 
     def tokenizer_for(self, max_length: int) -> Tokenizer:
         """A copy of the tokenizer that truncates to `max_length` tokens, or to what the model can take."""
@@ -59,9 +62,11 @@ class BaseModel:
         if self._adapted is not None:
             self._adapted.unload()
             self._adapted = None
-        for name, parameter in self.backbone.named_parameters():
-            if name in self._pristine:
-                parameter.data = self._pristine.pop(name)
+        for parameter, pretrained in self._pristine.items():
+            parameter.data = pretrained
+        self._pristine.clear()
+        if self.writer is not None:
+            self.writer.model.requires_grad_(requires_grad=False).eval()
         return self.backbone.requires_grad_(requires_grad=False).eval()
 
     def adapted(self, config: peft.LoraConfig | peft.IA3Config) -> nn.Module:
@@ -75,14 +80,19 @@ class BaseModel:
         return _disabled(self._adapted) if self._adapted is not None else nullcontext()
 
     def unfrozen(self, names: Container[str] | None = None) -> nn.Module:
-        """The clean backbone, the parameters of these names trainable; None = all. Only they are copied."""
+        """The clean backbone, the parameters of these names trainable; None = all, a writer's output layer too.
+
+        Only they are copied.
+        """
         backbone = self.clean()
-        for name, parameter in backbone.named_parameters():
-            if names is None or name in names:
-                self._pristine[name] = parameter.data
-                # AdamW's small steps vanish in 16 bits; a copy in any case.
-                parameter.data = parameter.data.to(torch.float32, copy=True)
-                parameter.requires_grad = True
+        chosen = [parameter for name, parameter in backbone.named_parameters() if names is None or name in names]
+        if names is None and self.writer is not None:
+            chosen.extend(self.writer.output.parameters())
+        for parameter in dict.fromkeys(chosen):  # an output layer is often the table of embeddings
+            self._pristine[parameter] = parameter.data
+            # AdamW's small steps vanish in 16 bits; a copy in any case.
+            parameter.data = parameter.data.to(torch.float32, copy=True)
+            parameter.requires_grad = True
         return backbone
 
 
@@ -95,8 +105,13 @@ def _disabled(adapted: BaseTuner) -> Iterator[None]:
         adapted.enable_adapter_layers()
 
 
-def load_model(model: ModelSource, places: Places) -> BaseModel:
+def load_model(model: ModelSource, places: Places, *, writes: bool = False) -> BaseModel:
     """Find, check and load the base model.
+
+    Args:
+        model: the study's `model`.
+        places: where it is.
+        writes: whether the task needs its output layer too: only a causal language model has one that writes.
 
     Raises:
         SpecError: it cannot be used; the sentence says why and what to do.
@@ -104,8 +119,11 @@ def load_model(model: ModelSource, places: Places) -> BaseModel:
     """
     folder = find_model(model, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backbone = _load_backbone(model.source, folder, device)
-    tokenizer, pad_id, pad_token, tokenizer_limit = _load_tokenizer(model.source, folder)
+    config = _load_config(model.source, folder)
+    whole = load_whole(model.source, folder, config, device) if writes else None
+    backbone = _load_backbone(model.source, folder, config, device) if whole is None else whole.base_model
+    loaded = _load_tokenizer(model.source, folder)
+    tokenizer, pad_id, pad_token, tokenizer_limit = _plain_tokenizer(model.source, loaded)
     text_config = backbone.config.get_text_config()
     positions = getattr(text_config, "max_position_embeddings", None) or tokenizer_limit
     if len(tokenizer.get_vocab()) > text_config.vocab_size:
@@ -122,28 +140,16 @@ def load_model(model: ModelSource, places: Places) -> BaseModel:
         max_tokens=min(positions, tokenizer_limit),
         device=device,
         is_float32=next(backbone.parameters()).dtype == torch.float32,
+        writer=None if whole is None else make_writer(model.source, whole, loaded, tokenizer, pad_id),
     )
 
 
-def _load_backbone(source: str, folder: Path, device: torch.device) -> Any:  # a transformers model has no useful type
+# A transformers model has no useful type.
+def _load_backbone(source: str, folder: Path, config: Any, device: torch.device) -> Any:
     # Seconds of import, which tests of data and callers of the errors need not pay.
-    import transformers
+    from transformers import AutoModel
 
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    config = _load_config(source, folder)
-    try:
-        backbone = transformers.AutoModel.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            # On a GPU the checkpoint's own precision; a CPU is slower in bfloat16 than in float32.
-            dtype="auto" if device.type == "cuda" else torch.float32,
-        )
-    except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
-        raise SpecError(f"model.source {source}: the weights cannot be loaded ({_short(error)})") from error
+    backbone, _ = load_weights(AutoModel, source, folder, config, device)
     accepted = inspect.signature(backbone.forward).parameters
     if not {"input_ids", "attention_mask"} <= accepted.keys() or config.is_encoder_decoder:
         raise SpecError(
@@ -156,12 +162,15 @@ def _load_backbone(source: str, folder: Path, device: torch.device) -> Any:  # a
 
 
 def _load_config(source: str, folder: Path) -> Any:
+    import transformers
     from transformers import AutoConfig
 
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise SpecError(f"model.source {source}: config.json cannot be read ({_short(error)})") from error
+        raise SpecError(f"model.source {source}: config.json cannot be read ({short(error)})") from error
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError, AttributeError, TypeError) as error:
@@ -170,20 +179,25 @@ def _load_config(source: str, folder: Path) -> Any:
             if "auto_map" in written
             else "check model_type in config.json"
         )
-        raise SpecError(f"model.source {source}: unknown architecture ({_short(error)}); {remedy}") from error
+        raise SpecError(f"model.source {source}: unknown architecture ({short(error)}); {remedy}") from error
 
 
-def _load_tokenizer(source: str, folder: Path) -> tuple[Tokenizer, int, str, int]:
-    """The tokenizer without truncation and padding, its padding token, and the longest input it was made for."""
+def _load_tokenizer(source: str, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
         loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
+        loaded.backend_tokenizer.to_str()
     except (ValueError, OSError, KeyError, AttributeError, TypeError, ImportError) as error:
         raise SpecError(
-            f"model.source {source}: no usable tokenizer ({_short(error)}); add the model's tokenizer.json"
+            f"model.source {source}: no usable tokenizer ({short(error)}); add the model's tokenizer.json"
         ) from error
+    return loaded
+
+
+def _plain_tokenizer(source: str, loaded: Any) -> tuple[Tokenizer, int, str, int]:
+    """The tokenizer without truncation and padding, its padding token, and the longest input it was made for."""
+    tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     pad_token = str(loaded.pad_token or loaded.eos_token or tokenizer.id_to_token(0))
@@ -191,7 +205,3 @@ def _load_tokenizer(source: str, folder: Path) -> tuple[Tokenizer, int, str, int
     if pad_id is None:
         raise SpecError(f"model.source {source}: the tokenizer's padding token {pad_token!r} is not in its vocabulary")
     return tokenizer, pad_id, pad_token, int(min(loaded.model_max_length, 2**31 - 1))
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

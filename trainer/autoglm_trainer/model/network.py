@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from autoglm_trainer.tokens.examples import Batch
+
 POOLINGS = ("mean", "first", "last")
 
 
@@ -45,11 +47,13 @@ class Head(nn.Module):
 
     Attributes:
         layers: whether it looks at the hidden states of all layers.
+        sparse: whether it looks at answered tokens alone, because its outputs are too many for all of them.
     """
 
     output: nn.Linear
     pooling: str | None
     layers = False
+    sparse = False
 
     def __init__(self, hidden_size: int, outputs: int, *, dropout: float) -> None:
         super().__init__()
@@ -125,6 +129,22 @@ class TokenGatedHead(TokenHead):
         return let_through
 
 
+class VocabularyHead(Head):
+    """A language model's own output layer: one logit for each token of its vocabulary."""
+
+    pooling = None
+    sparse = True
+
+    def __init__(self, output: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.output = output
+
+    @override
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        logits: Tensor = self.output(hidden.to(self.output.weight.dtype))
+        return logits.float()
+
+
 class Network(nn.Module):
     """Token ids to logits."""
 
@@ -140,6 +160,14 @@ class Network(nn.Module):
         """(batch, tokens) twice → logits (batch, outputs) or (batch, tokens, outputs)."""
         hidden = encode(self.backbone, input_ids, attention_mask, layers=self.head.layers)
         logits: Tensor = self.head(hidden, attention_mask)
+        return logits
+
+    def answers(self, batch: Batch) -> Tensor:
+        """Logits of what a batch answers, (answers, outputs)."""
+        if not self.head.sparse:
+            return batch.answers(self(batch.input_ids, batch.attention_mask))
+        hidden = encode(self.backbone, batch.input_ids, batch.attention_mask)
+        logits: Tensor = self.head(batch.answers(hidden), batch.attention_mask)
         return logits
 
     def trained_weights(self) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ from autoglm_trainer.model.network import Head
 from autoglm_trainer.tokens.examples import Examples
 
 
-class Problem(Protocol):
-    """Rows in memory, and how a network learns and answers them.
+class Learning(Protocol):
+    """Rows in memory, and how a network learns them.
 
     A network gives each example one vector of logits (outputs,), or one for each answered token.
     """
@@ -54,6 +54,17 @@ class Problem(Protocol):
     def criterion(self, examples: Examples, settings: Any) -> Loss:
         """The loss of the examples' logits, (answers, outputs) → (); a mean, convex in the logits."""
 
+    def baseline(self, split: str) -> Predictions:
+        """What a plain method answers."""
+
+    @property
+    def baseline_name(self) -> str:
+        """What it is, in two or three words."""
+
+
+class Problem(Learning, Protocol):
+    """A problem whose answers are read off the logits."""
+
     def predictions(
         self, split: str, settings: Any, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]
     ) -> Predictions:
@@ -66,13 +77,6 @@ class Problem(Protocol):
             examples: all of theirs, and no others.
             logits: (answers, outputs) of each example.
         """
-
-    def baseline(self, split: str) -> Predictions:
-        """What a plain method answers."""
-
-    @property
-    def baseline_name(self) -> str:
-        """What it is, in two or three words."""
 
     def activation(self, settings: Any) -> Activation:
         """What the exported graph makes of logits."""

@@ -20,7 +20,8 @@ class Settings:
 
     Attributes:
         point: every knob by name.
-        learning_rate: peak rate of backbone or adapters. head_learning_rate: peak rate of the new output layer.
+        learning_rate: peak rate of backbone or adapters. head_learning_rate: peak rate of the output layer, where it
+            is a new one.
         weight_decay: decoupled, on matrices only. warmup_ratio: share of the steps in which the rate rises.
         dropout: in the backbone's own dropout layers and before the output layer.
         label_smoothing: 0 where a task knows none.
@@ -35,7 +36,7 @@ class Settings:
     point: Mapping[str, Scalar]
     method: str
     learning_rate: float
-    head_learning_rate: float
+    head_learning_rate: float = 0.0
     epochs: int
     batch_size: int
     weight_decay: float
@@ -48,7 +49,7 @@ class Settings:
     lora_r: int
     lora_alpha: int
     lora_dropout: float
-    head_c: float
+    head_c: float = 0.0
     max_length: int
 
     @classmethod

@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
@@ -35,7 +36,7 @@ from autoglm_trainer.model.network import Network
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
 
-from .problem import Problem
+from .problem import Learning, Problem
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
 LATENCY = "latency_p95_ms"
@@ -44,8 +45,11 @@ REPORT_ROWS = 1_000
 _CHECKED_EXAMPLES = 32
 
 
+P = TypeVar("P", bound=Learning, default=Problem)
+
+
 @dataclass
-class LoadedTuned:
+class LoadedTuned(Generic[P]):
     """Model and rows in memory; meets `contract.LoadedTask`.
 
     Attributes:
@@ -55,7 +59,7 @@ class LoadedTuned:
         current: the model whose weights the shared backbone holds.
     """
 
-    problem: Problem
+    problem: P
     base: BaseModel
     metric: str
     time_every_model: bool = False
@@ -126,7 +130,7 @@ class LoadedTuned:
         torch.manual_seed(control.seed)
         self.current = None
         method = get_method(settings.method)
-        fitted = FittedTuned(self, settings, self.network(method, settings))
+        fitted = self.fitted(settings, self.network(method, settings), {})
         self.current = fitted
         method.fit(
             Fitting(
@@ -143,6 +147,10 @@ class LoadedTuned:
         )
         fitted.weights = fitted.network.trained_weights()
         return fitted
+
+    def fitted(self, settings: Any, network: Network | None, weights: dict[str, Tensor]) -> FittedTuned:
+        """A model of this task; without a network it makes one from `weights` when it is needed."""
+        return FittedTuned(self, settings, network, weights)
 
     def network(self, method: Method, settings: Any) -> Network:
         """A fresh network around the shared backbone."""
@@ -167,7 +175,7 @@ class LoadedTuned:
                 f" {written['labels'][:20]}; the rows changed while the study ran, start a new study"
             )
         settings = self.problem.settings({**written["parameters"], **parameters})
-        fitted = FittedTuned(self, settings, None, load_file(folder / WEIGHTS))
+        fitted = self.fitted(settings, None, load_file(folder / WEIGHTS))
         fitted.activate()
         return fitted
 
@@ -176,11 +184,17 @@ class LoadedTuned:
 class FittedTuned:
     """A trained model. Another one may have taken the shared backbone since; then its weights are put back first."""
 
-    task: LoadedTuned
+    task: LoadedTuned[Any]
     settings: Any
     _network: Network | None
     weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _logits: dict[str, tuple[Floats, ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def problem(self) -> Problem:
+        """The task's own part."""
+        problem: Problem = self.task.problem
+        return problem
 
     @property
     def network(self) -> Network:
@@ -222,13 +236,13 @@ class FittedTuned:
         examples = self._examples("validation")
         chosen = examples.take(examples.of(rows))
         logits = self._compute(chosen)
-        return self.task.problem.predictions("validation", self.settings, rows, chosen, logits).measure()[metric]
+        return self.problem.predictions("validation", self.settings, rows, chosen, logits).measure()[metric]
 
     def predict(self, split: SplitName) -> Predictions:
         """What the model says of each row."""
         self.task.check_split(split)
         rows = range(self.task.row_counts[split])
-        return self.task.problem.predictions(split, self.settings, rows, self._examples(split), self.logits(split))
+        return self.problem.predictions(split, self.settings, rows, self._examples(split), self.logits(split))
 
     def logits(self, split: str) -> tuple[Floats, ...]:
         """Logits (answers, outputs) of each example of `split`; computed once."""
@@ -237,7 +251,7 @@ class FittedTuned:
         return self._logits[split]
 
     def _examples(self, split: str) -> Examples:
-        return self.task.problem.examples(split, self.settings)
+        return self.problem.examples(split, self.settings)
 
     def _compute(self, examples: Examples) -> Sequence[Floats]:
         network, base = self.network.eval(), self.task.base
@@ -249,7 +263,7 @@ class FittedTuned:
             found: dict[int, Floats] = {}
             for rows in by_length(examples.tokens, INFERENCE_BATCH):
                 batch = collate(examples.take(rows), pad_id=base.pad_id, device=base.device)
-                logits = batch.answers(network(batch.input_ids, batch.attention_mask)).double().cpu()
+                logits = network.answers(batch).double().cpu()
                 pieces = torch.split(logits, [examples.sizes[row] for row in rows])
                 found.update(zip(rows, (piece.numpy() for piece in pieces), strict=True))
             return [found[row] for row in range(len(examples))]
@@ -288,7 +302,7 @@ class FittedTuned:
 
     def export(self, folder: Path) -> ExportDescription:
         """Write graph, tokenizer and merged weights, and check the graph's answers; see `graph.py`."""
-        base, problem = self.task.base, self.task.problem
+        base, problem = self.task.base, self.problem
         described, activation = problem.describe(base, self.settings), problem.activation(self.settings)
         merged = self._merged()
         write_graph(merged, folder, max_length=described.max_length, activation=activation)

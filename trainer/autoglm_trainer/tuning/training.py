@@ -91,7 +91,7 @@ class Loop:
         for part, share in _parts(examples, self.settings.accumulation):
             batch = collate(part, pad_id=pad_id, device=self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                logits = batch.answers(self.network(batch.input_ids, batch.attention_mask))
+                logits = self.network.answers(batch)
                 loss = self.criterion(part)(logits) * share
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)

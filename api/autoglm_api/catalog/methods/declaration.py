@@ -16,6 +16,7 @@ class MethodDeclaration:
     Attributes:
         summary: one sentence for people who choose a method.
         gradient: whether it trains step by step, hence looks at learning rate, epochs and the like.
+        folds: whether all that it learns but the output layer ends up in the model's own weights when exported.
         learning_rate: its default rate; None for a method without gradient.
         knobs: its own parameters.
         parameters: its own part of a default search space.
@@ -26,6 +27,7 @@ class MethodDeclaration:
     summary: str
     trainer: str
     gradient: bool = True
+    folds: bool = False
     learning_rate: float | None = None
     knobs: Mapping[str, Knob] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()

@@ -19,12 +19,14 @@ FULL = MethodDeclaration(
     name="full",
     summary="every weight of the model",
     trainer="autoglm_trainer.methods.full:Full",
+    folds=True,
     learning_rate=1e-4,
 )
 UNFREEZE = MethodDeclaration(
     name="unfreeze",
     summary="every weight of the top layers; layer_decay below 1 gives lower ones smaller steps",
     trainer="autoglm_trainer.methods.unfreeze:Unfreeze",
+    folds=True,
     learning_rate=1e-4,
     knobs={"unfrozen_layers": Knob(2, low=1, high=1_000), "layer_decay": Knob(1.0, low=0.01, high=1)},
     parameters=(

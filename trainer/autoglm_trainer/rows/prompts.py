@@ -1,0 +1,58 @@
+"""The rows of text generation: read, checked and split. Every refusal names source, line, value and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from autoglm_api.catalog.text_generation import TEXT_GENERATION
+from autoglm_api.study import Data
+from autoglm_trainer.errors import DataError
+
+from .formats import read_cells
+from .splits import HoldOut, Locate, Rows, Splits, cut, read_content, read_splits, some
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prompt and its answer, without white space at their ends."""
+
+    prompt: str
+    answer: str
+    line: int
+
+    @property
+    def content(self) -> JsonValue:
+        """The row as read."""
+        return [self.prompt, self.answer]
+
+
+_HOLD_OUT = HoldOut[Answered](unit=lambda row: row.prompt, stratum=lambda _: "", single="all have one prompt")
+
+
+def load_prompts(data: Data, locate: Locate, *, seed: int) -> Splits[Answered]:
+    """Read all sources, hold out validation rows if asked to.
+
+    Raises:
+        DataError: with the sentence for the user.
+    """
+    columns = TEXT_GENERATION.named_columns(data.columns)
+    return read_splits(data, lambda source: read_prompts(source, locate, columns), lambda _: _HOLD_OUT, seed=seed)
+
+
+def read_prompts(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Answered]:
+    """Read one source.
+
+    Raises:
+        DataError: it cannot be had, read, or holds no usable rows.
+    """
+    names = (columns["prompt"], columns["answer"])
+    rows = []
+    for line, cells in read_cells(source, read_content(source, locate, names), names):
+        for name, value in zip(names, cells, strict=True):
+            if not value.strip():
+                raise DataError(f"{source}, line {line}: {name!r} is empty ({cut(value)}); fill it in or drop the row")
+        rows.append(Answered(cells[0].strip(), cells[1].strip(), line))
+    return some(source, rows, names)
