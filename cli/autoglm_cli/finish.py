@@ -82,7 +82,7 @@ def _tell(local: LocalRun, exported: Export) -> None:
 
 def _answered(answer: Mapping[str, Any], truth: str | None) -> str:
     """An answer on a line, beside the truth where the row tells it."""
-    beside = "" if truth is None else f", the row says {truth}"
+    beside = "" if truth is None else f", the row says {truth or 'nothing'}"
     if "label" in answer and "score" in answer:
         return f"{answer['label']} ({answer['score']:.0%}{beside})"
     return f"{_words(answer)}{beside}"
