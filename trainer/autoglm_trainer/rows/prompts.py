@@ -28,8 +28,13 @@ class Answered:
         """The row as read."""
         return [self.prompt, self.answer]
 
+    @property
+    def unit(self) -> str:
+        """The prompt."""
+        return self.prompt
 
-_HOLD_OUT = HoldOut[Answered](unit=lambda row: row.prompt, stratum=lambda _: "", single="all have one prompt")
+
+_HOLD_OUT = HoldOut[Answered](stratum=lambda _: "", single="all have one prompt")
 
 
 def load_prompts(data: Data, locate: Locate, *, seed: int) -> Splits[Answered]:

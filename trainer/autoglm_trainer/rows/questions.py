@@ -30,8 +30,13 @@ class Question:
         """The row as read."""
         return [self.question, self.context, self.answer, self.start]
 
+    @property
+    def unit(self) -> str:
+        """The context."""
+        return self.context
 
-_HOLD_OUT = HoldOut[Question](unit=lambda row: row.context, stratum=lambda _: "", single="all have one context")
+
+_HOLD_OUT = HoldOut[Question](stratum=lambda _: "", single="all have one context")
 
 
 def may_be_absent(splits: Splits[Question]) -> bool:

@@ -32,6 +32,10 @@ class Row(Protocol):
     def content(self) -> JsonValue:
         """All that tells it from other rows; the digest is of this."""
 
+    @property
+    def unit(self) -> Hashable:
+        """What must not be both trained on and judged on: rows of one unit are held out together."""
+
 
 R = TypeVar("R", bound=Row)
 
@@ -82,18 +86,21 @@ class Splits(Generic[R]):
         """Rows by split."""
         return {split: len(rows) for split, rows in self.by_name.items()}
 
+    def overlap(self, split: str) -> int:
+        """How many rows of `split` have a unit that also stands in the training rows."""
+        known = {row.unit for row in self.train}
+        return sum(row.unit in known for row in self.by_name[split])
+
 
 @dataclass(frozen=True)
 class HoldOut(Generic[R]):
     """How validation rows are drawn from training rows.
 
     Attributes:
-        unit: rows of one unit stay on one side, so that nothing is validated on what was trained on.
         stratum: the share is taken of each stratum for itself.
         single: what is so of rows of which none can be held out, for the message.
     """
 
-    unit: Callable[[R], Hashable]
     stratum: Callable[[R], str]
     single: str
 
@@ -107,7 +114,7 @@ class HoldOut(Generic[R]):
         """
         stratum_of: dict[Hashable, str] = {}
         for row in rows:
-            stratum_of.setdefault(self.unit(row), self.stratum(row))
+            stratum_of.setdefault(row.unit, self.stratum(row))
         units: dict[str, list[Hashable]] = defaultdict(list)
         for unit, stratum in stratum_of.items():
             units[stratum].append(unit)
@@ -122,8 +129,8 @@ class HoldOut(Generic[R]):
                 f"{rows.source}: no rows can be held out for validation, {self.single};"
                 " add rows or name a validation source"
             )
-        train = tuple(row for row in rows if self.unit(row) not in chosen)
-        validation = tuple(row for row in rows if self.unit(row) in chosen)
+        train = tuple(row for row in rows if row.unit not in chosen)
+        validation = tuple(row for row in rows if row.unit in chosen)
         return Rows(rows.source, train), Rows(f"{rows.source} (held out)", validation)
 
 

@@ -39,6 +39,11 @@ class Sentence:
         """Words and tags as read."""
         return [list(self.words), list(self.tags)]
 
+    @property
+    def unit(self) -> tuple[str, ...]:
+        """The words."""
+        return self.words
+
 
 @dataclass(frozen=True)
 class TaggedSentences:
@@ -75,7 +80,6 @@ def _by_rarest_type(rows: Rows[Sentence]) -> HoldOut[Sentence]:
     """A sentence is drawn with its rarest entity type, so that each type stands on both sides."""
     counts = Counter(kind for row in rows for kind in row.types)
     return HoldOut(
-        unit=lambda row: row.words,
         stratum=lambda row: min(row.types, key=lambda kind: (counts[kind], kind), default=OUTSIDE),
         single="every entity type has a single sentence",
     )

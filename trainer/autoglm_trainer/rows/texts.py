@@ -30,10 +30,14 @@ class LabelledText:
         """Text and labels as read."""
         return [self.text, list(self.labels) if self.several else self.labels[0]]
 
+    @property
+    def unit(self) -> str:
+        """The text."""
+        return self.text
+
 
 # Combinations of labels are many and rare; rows that may have several are drawn without regard to them.
 _HOLD_OUT = HoldOut[LabelledText](
-    unit=lambda row: row.text,
     stratum=lambda row: "" if row.several else row.labels[0],
     single="every label has a single text",
 )

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from autoglm_api.base import Scalar
 from autoglm_api.catalog.question_answering import QUESTION_ANSWERING
-from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_api.spans import choose, read_window
 from autoglm_trainer.baselines.word_overlap import answer_by_overlap, rarity
@@ -91,21 +90,6 @@ class AnsweredQuestions:
                         f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {row.context[:60]!r};"
                         " drop the row, or use a model that knows its script"
                     )
-
-    @property
-    def digests(self) -> DataDigests:
-        """Digests of the rows as read."""
-        return self.splits.digests
-
-    @property
-    def row_counts(self) -> Mapping[str, int]:
-        """Rows by split."""
-        return self.splits.counts
-
-    def overlap(self, split: str) -> int:
-        """How many rows of `split` are about a context of the training rows."""
-        known = {row.context for row in self.splits.train}
-        return sum(row.context in known for row in self.splits.by_name[split].rows)
 
     def settings(self, parameters: Mapping[str, Scalar]) -> SpanSettings:
         """Every knob at a point."""

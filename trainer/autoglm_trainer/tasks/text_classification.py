@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from autoglm_api.base import Scalar
 from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
-from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_trainer.baselines.tfidf import baseline_probabilities, fit_baseline
 from autoglm_trainer.contract import ExportDescription, Places
@@ -22,7 +21,8 @@ from autoglm_trainer.model.graph import INPUTS, Activation
 from autoglm_trainer.model.network import PooledHead
 from autoglm_trainer.predictions.classes import ClassPredictions
 from autoglm_trainer.predictions.labels import LabelPredictions
-from autoglm_trainer.rows.texts import LabelledTexts, load_texts
+from autoglm_trainer.rows.splits import Splits
+from autoglm_trainer.rows.texts import LabelledText, LabelledTexts, load_texts
 from autoglm_trainer.tokens.corpus import Corpus, windowed
 from autoglm_trainer.tokens.examples import Examples
 from autoglm_trainer.tuning.settings import Settings
@@ -79,19 +79,9 @@ class ClassifiedTexts:
         return self.data.labels
 
     @property
-    def digests(self) -> DataDigests:
-        """Digests of the rows as read."""
-        return self.data.splits.digests
-
-    @property
-    def row_counts(self) -> Mapping[str, int]:
-        """Rows by split."""
-        return self.data.splits.counts
-
-    def overlap(self, split: str) -> int:
-        """How many texts of `split` also stand in the training rows."""
-        known = {row.text for row in self.data.splits.train}
-        return sum(row.text in known for row in self.data.splits.by_name[split])
+    def splits(self) -> Splits[LabelledText]:
+        """The rows."""
+        return self.data.splits
 
     def settings(self, parameters: Mapping[str, Scalar]) -> TextSettings:
         """Every knob at a point."""
@@ -117,7 +107,7 @@ class ClassifiedTexts:
         )
 
     def _targets(self, split: str) -> list[tuple[int, ...]]:
-        rows = self.data.splits.by_name[split]
+        rows = self.splits.by_name[split]
         return self.data.indicators(rows) if self.data.several else [(each,) for each in self.data.targets(rows)]
 
     def criterion(self, examples: Examples, settings: TextSettings) -> Loss:
@@ -149,7 +139,7 @@ class ClassifiedTexts:
 
     def _frequency(self) -> Floats:
         """Share of the training rows that have each label, (labels,)."""
-        return np.asarray(np.mean(self.data.indicators(self.data.splits.train), axis=0, dtype=np.float64))
+        return np.asarray(np.mean(self.data.indicators(self.splits.train), axis=0, dtype=np.float64))
 
     def predictions(
         self, split: str, settings: TextSettings, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]
@@ -165,13 +155,13 @@ class ClassifiedTexts:
 
     def baseline(self, split: str) -> ClassPredictions | LabelPredictions:
         """TF-IDF and logistic regression."""
-        rows = self.data.splits.by_name[split]
+        rows = self.splits.by_name[split]
         return self._predictions(split, range(len(rows)), baseline_probabilities(fit_baseline(self.data), rows), 0.5)
 
     def _predictions(
         self, split: str, chosen: Sequence[int], probabilities: Floats, threshold: float
     ) -> ClassPredictions | LabelPredictions:
-        rows = self.data.splits.by_name[split]
+        rows = self.splits.by_name[split]
         texts = tuple(rows.rows[row].text for row in chosen)
         if self.data.several:
             indicators = np.array(self.data.indicators(rows))[list(chosen)]

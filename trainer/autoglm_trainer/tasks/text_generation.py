@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from autoglm_api.base import Scalar
 from autoglm_api.catalog.text_generation import TEXT_GENERATION
 from autoglm_api.generation import PromptFrame
-from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_trainer.baselines.nearest import nearest_answers
 from autoglm_trainer.contract import Places
@@ -52,21 +51,6 @@ class AnsweredPrompts:
     declaration = TEXT_GENERATION
     baseline_name = "nearest training prompt"
     labels: tuple[str, ...] = ()
-
-    @property
-    def digests(self) -> DataDigests:
-        """Digests of the rows as read."""
-        return self.splits.digests
-
-    @property
-    def row_counts(self) -> Mapping[str, int]:
-        """Rows by split."""
-        return self.splits.counts
-
-    def overlap(self, split: str) -> int:
-        """How many prompts of `split` also stand in the training rows."""
-        known = {row.prompt for row in self.splits.train}
-        return sum(row.prompt in known for row in self.splits.by_name[split])
 
     def settings(self, parameters: Mapping[str, Scalar]) -> WritingSettings:
         """Every knob at a point; lengths as the model can take them, half of them at most for the answer."""

@@ -14,7 +14,6 @@ from torch import nn
 from autoglm_api.base import Scalar
 from autoglm_api.bio import OUTSIDE
 from autoglm_api.catalog.token_classification import TOKEN_CLASSIFICATION
-from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_api.words import SubWord
 from autoglm_trainer.baselines.word_shapes import baseline_probabilities, fit_baseline
@@ -25,7 +24,8 @@ from autoglm_trainer.model.base import BaseModel, load_model
 from autoglm_trainer.model.graph import INPUTS, Activation
 from autoglm_trainer.model.network import LayerGatedHead, TokenGatedHead, TokenHead
 from autoglm_trainer.predictions.entities import EntityPredictions
-from autoglm_trainer.rows.tagged import TaggedSentences, load_tagged
+from autoglm_trainer.rows.splits import Splits
+from autoglm_trainer.rows.tagged import Sentence, TaggedSentences, load_tagged
 from autoglm_trainer.tokens.examples import Examples
 from autoglm_trainer.tokens.sentences import SentenceCorpus, Windows
 from autoglm_trainer.tuning.settings import Settings
@@ -75,19 +75,9 @@ class TaggedWords:
         return self.data.labels
 
     @property
-    def digests(self) -> DataDigests:
-        """Digests of the rows as read."""
-        return self.data.splits.digests
-
-    @property
-    def row_counts(self) -> Mapping[str, int]:
-        """Sentences by split."""
-        return self.data.splits.counts
-
-    def overlap(self, split: str) -> int:
-        """How many sentences of `split` also stand in the training rows."""
-        known = {row.words for row in self.data.splits.train}
-        return sum(row.words in known for row in self.data.splits.by_name[split].rows)
+    def splits(self) -> Splits[Sentence]:
+        """The rows."""
+        return self.data.splits
 
     def settings(self, parameters: Mapping[str, Scalar]) -> TagSettings:
         """Every knob at a point."""
@@ -109,7 +99,7 @@ class TaggedWords:
         """One example a window; each word is answered in one of them."""
         windows = self._windows(split, settings)
         index = {label: place for place, label in enumerate(self.labels)}
-        rows = self.data.splits.by_name[split].rows
+        rows = self.splits.by_name[split].rows
         return Examples(
             key=(split, windows.length, settings.subword),
             tokens=windows.tokens,
@@ -142,7 +132,7 @@ class TaggedWords:
         for item, words in zip(windows.items, windows.words, strict=True):
             if item in chosen:
                 found[item].append((words, next(answers)))
-        sentences = tuple(self.data.splits.by_name[split].rows[row] for row in rows)
+        sentences = tuple(self.splits.by_name[split].rows[row] for row in rows)
         starts = np.cumsum([0, *(len(sentence.words) for sentence in sentences)])
         probabilities = np.zeros((starts[-1], len(self.labels)))
         unread = np.ones(starts[-1], dtype=np.bool_)
@@ -154,7 +144,7 @@ class TaggedWords:
 
     def baseline(self, split: str) -> EntityPredictions:
         """Logistic regression on word shapes."""
-        rows = self.data.splits.by_name[split]
+        rows = self.splits.by_name[split]
         probabilities = baseline_probabilities(fit_baseline(self.data), rows, len(self.labels))
         return EntityPredictions(self.labels, rows.rows, probabilities, np.zeros(len(probabilities), dtype=np.bool_))
 

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from autoglm_api.base import Scalar
 from autoglm_api.catalog import TaskDeclaration
-from autoglm_api.manifest import DataDigests
 from autoglm_trainer.contract import ExportDescription, Predictions
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
 from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.graph import Activation
 from autoglm_trainer.model.network import Head
+from autoglm_trainer.rows.splits import Splits
 from autoglm_trainer.tokens.examples import Examples
 
 
@@ -32,15 +32,8 @@ class Learning(Protocol):
         """Classes by index; empty where there are none. A saved model of other labels is refused."""
 
     @property
-    def digests(self) -> DataDigests:
-        """Digests of the rows as read."""
-
-    @property
-    def row_counts(self) -> Mapping[str, int]:
-        """Rows by split; a split that the study does not name is absent."""
-
-    def overlap(self, split: str) -> int:
-        """How many rows of `split` also stand in the training rows."""
+    def splits(self) -> Splits[Any]:
+        """The rows."""
 
     def settings(self, parameters: Mapping[str, Scalar]) -> Any:  # Settings or a subclass of the task's own
         """Every knob at a point."""

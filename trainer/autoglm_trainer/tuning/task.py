@@ -73,17 +73,17 @@ class LoadedTuned(Generic[P]):
     @property
     def digests(self) -> DataDigests:
         """Digests of the rows as read."""
-        return self.problem.digests
+        return self.problem.splits.digests
 
     @property
     def has_test(self) -> bool:
         """Whether the study named test rows."""
-        return "test" in self.problem.row_counts
+        return "test" in self.problem.splits.counts
 
     @property
     def row_counts(self) -> Mapping[str, int]:
         """Rows by split."""
-        return self.problem.row_counts
+        return self.problem.splits.counts
 
     @property
     def baseline_name(self) -> str:
@@ -93,7 +93,7 @@ class LoadedTuned(Generic[P]):
     def overlap(self, split: SplitName) -> int:
         """How many rows of `split` also stand in the training rows."""
         self.check_split(split)
-        return self.problem.overlap(split)
+        return self.problem.splits.overlap(split)
 
     def baseline(self, split: SplitName) -> Predictions:
         """What a plain method answers."""
@@ -106,7 +106,7 @@ class LoadedTuned(Generic[P]):
         Raises:
             DataError: the study names none.
         """
-        if split not in self.problem.row_counts:
+        if split not in self.problem.splits.counts:
             raise DataError(f"data.{split}: the study names no {split} rows; add data.{split}.source")
 
     def fit(self, parameters: Mapping[str, Scalar], control: TrialControl) -> FittedTuned:
