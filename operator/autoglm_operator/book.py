@@ -43,16 +43,23 @@ class TrialBook:
         self._first_seen: dict[int, datetime] = {}
         self._claims: defaultdict[str, set[int]] = defaultdict(set)
         self._results: defaultdict[str, int] = defaultdict(int)
+        self._stored: StoredStudy | None = None
 
     @property
     def known(self) -> Known:
         """How far the study has been read."""
-        open_ids = [attempt._trial_id for attempt in self._open() if not attempt.state.is_finished()]  # noqa: SLF001
-        return Known(self._last_id, tuple(open_ids))
+        attempts = [attempt for chain in self._chains.values() for attempt in chain.values()]
+
+        def ids(state: TrialState) -> tuple[int, ...]:
+            return tuple(attempt._trial_id for attempt in attempts if attempt.state is state)  # noqa: SLF001
+
+        return Known(self._last_id, running_ids=ids(TrialState.RUNNING), waiting_ids=ids(TrialState.WAITING))
 
     def fold(self, rows: StudyRows, now: datetime) -> None:
-        """Take in what is new; rows that were taken in already change nothing."""
-        first = self._run is None
+        """Take in what is new; rows that were taken in already change nothing, and most looks bring nothing else."""
+        if not rows.attempts and all(self._attributes.get(key) == value for key, value in rows.attributes.items()):
+            return
+        first, self._stored = self._run is None, None
         self._attributes |= rows.attributes
         if StudyAttribute.RUN in rows.attributes and SPEC_ATTRIBUTE in rows.attributes:
             self._run = Run.model_validate(self._attributes.pop(StudyAttribute.RUN))
@@ -96,14 +103,17 @@ class TrialBook:
 
     def stored(self) -> StoredStudy | None:
         """What the planner needs of it; None while it is not completely created."""
-        if self._run is None or self._spec is None:
-            return None
+        if self._stored is None and self._run is not None and self._spec is not None:
+            self._stored = self._as_stored(self._run, self._spec)
+        return self._stored
+
+    def _as_stored(self, run: Run, spec: StudySpec) -> StoredStudy:
         export, fatal = self._attributes.get(StudyAttribute.EXPORT), self._attributes.get(StudyAttribute.FATAL)
         return StoredStudy(
-            run=self._run,
+            run=run,
             limits=self._limits(),
-            spec=self._spec,
-            trials=self._trials(self._run),
+            spec=spec,
+            trials=self._trials(run),
             export=Export.model_validate(export) if export else None,
             fatal=Fatal.model_validate(fatal) if fatal else None,
             exhausted=bool(self._attributes.get(StudyAttribute.EXHAUSTED)),

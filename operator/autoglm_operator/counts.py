@@ -35,7 +35,8 @@ WHERE s.study_name = ANY(%(names)s)
 _TRIALS = """
 SELECT t.trial_id, t.study_id, t.number, t.state::text, t.datetime_start, t.datetime_complete
 FROM trials t JOIN unnest(%(studies)s::int[], %(last)s::int[]) AS seen(study_id, last_id) USING (study_id)
-WHERE t.trial_id > seen.last_id OR t.trial_id = ANY(%(open)s)
+WHERE t.trial_id > seen.last_id
+  OR t.trial_id = ANY(%(running)s) OR (t.trial_id = ANY(%(waiting)s) AND t.state <> 'WAITING')
 ORDER BY t.trial_id
 """
 _USER_ATTRIBUTES = (
@@ -49,10 +50,14 @@ _VALUE_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
 
 @dataclass(frozen=True)
 class Known:
-    """How far a study has been read: the last trial id, and the ids that were not finished then."""
+    """How far a study has been read: the last trial id, and the ids that were not finished then.
+
+    Nothing of a trial changes while it waits, so those that still do are not read again.
+    """
 
     last_id: int = 0
-    open_ids: tuple[int, ...] = ()
+    running_ids: tuple[int, ...] = ()
+    waiting_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def _attempts(connection: Connection, known: Mapping[int, Known]) -> Iterable[tu
     parameters = {
         "studies": list(known),
         "last": [so_far.last_id for so_far in known.values()],
-        "open": [trial_id for so_far in known.values() for trial_id in so_far.open_ids],
+        "running": [trial_id for so_far in known.values() for trial_id in so_far.running_ids],
+        "waiting": [trial_id for so_far in known.values() for trial_id in so_far.waiting_ids],
     }
     # States first: whatever ended an attempt was written before its state, so it is read after it.
     rows = connection.execute(_TRIALS, parameters).fetchall()

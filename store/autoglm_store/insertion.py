@@ -30,14 +30,17 @@ WITH study AS (
   SELECT %(direction)s::studydirection, study_id, 0 FROM study
 ), attributes AS (
   INSERT INTO study_user_attributes (study_id, key, value_json)
-  SELECT study_id, key, value FROM study, unnest(%(keys)s::text[], %(values)s::text[]) AS given(key, value)
+  SELECT study_id, key, value::text FROM study, json_each(%(attributes)s::json)
+), given AS (
+  SELECT place - 1 AS number, point::text
+  FROM json_array_elements(%(points)s::json) WITH ORDINALITY AS listed(point, place)
 ), enqueued AS (
   INSERT INTO trials (number, study_id, state)
-  SELECT number, study_id, 'WAITING' FROM study, generate_series(0, %(trials)s::int - 1) AS number ORDER BY number
+  SELECT number, study_id, 'WAITING' FROM study, given ORDER BY number
   RETURNING trial_id, number
 ), points AS (
   INSERT INTO trial_system_attributes (trial_id, key, value_json)
-  SELECT trial_id, %(point_key)s, (%(points)s::text[])[number + 1] FROM enqueued
+  SELECT trial_id, %(point_key)s, point FROM enqueued JOIN given USING (number)
 ), marks AS (
   INSERT INTO trial_user_attributes (trial_id, key, value_json)
   SELECT trial_id, %(mark_key)s, 'true' FROM enqueued
@@ -64,15 +67,11 @@ def insert_study(
     if run.warm_start:
         return False
     own = {StudyAttribute.RUN.value: run.to_json_dict(), StudyAttribute.LIMITS.value: limits.to_json_dict()}
-    stored = {**own, **(attributes or {})}
-    points = _points(run, limits)
     parameters = {
         "name": name,
         "direction": run.objective.direction.upper(),
-        "keys": list(stored),
-        "values": [json.dumps(value) for value in stored.values()],
-        "trials": len(points),
-        "points": [json.dumps(point) for point in points],
+        "attributes": json.dumps({**own, **(attributes or {})}),
+        "points": json.dumps(_points(run, limits)),
         "point_key": FIXED_PARAMETERS,
         "mark_key": TrialAttribute.ENQUEUED.value,
     }

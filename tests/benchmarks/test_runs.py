@@ -36,7 +36,13 @@ def test_two_runs_of_the_plain_script_are_one_of_all_their_trials() -> None:
 
 def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
     found = Measured(
-        jobs=100, operator_seconds=10.0, bare_seconds=(6.0, 8.0), cpu_seconds=1, peak_bytes=1, standing_cores=0
+        jobs=100,
+        apply_seconds=1.0,
+        operator_seconds=10.0,
+        bare_seconds=(6.0, 8.0),
+        cpu_seconds=1,
+        peak_bytes=1,
+        standing_cores=0,
     )
     assert found.ratio == pytest.approx(0.7)
 

@@ -111,7 +111,9 @@ class Simulation:
 
     def rows(self, known: Known) -> StudyRows:
         """The rows that the SQL would give."""
-        fresh = [t for n, t in sorted(self.trials.items()) if n + 1 > known.last_id or n + 1 in known.open_ids]
+        still = {*known.waiting_ids} - {n + 1 for n, t in self.trials.items() if t.state is not TrialState.WAITING}
+        read = {*known.running_ids, *known.waiting_ids} - still
+        fresh = [t for n, t in sorted(self.trials.items()) if n + 1 > known.last_id or n + 1 in read]
         return StudyRows(dict(self.attributes), tuple(fresh))
 
     def step(self) -> Plan:

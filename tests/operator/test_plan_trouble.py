@@ -167,6 +167,27 @@ def test_a_secret_that_pods_wait_for_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        (("ErrImagePull", "pull access denied, repository secret/trainer may need a login"), Reason.IMAGE_PULL),
+        (("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), Reason.CANNOT_START),
+        (("CreateContainerConfigError", "couldn't find key url in Secret team/dsn"), Reason.SECRET_NOT_FOUND),
+        (("RunContainerError", 'exec: "autoglm-trainer": executable file not found in $PATH'), Reason.CANNOT_START),
+    ],
+)
+def test_what_the_kubelet_says_of_a_container_that_cannot_start_is_passed_on(
+    waiting: tuple[str, str], reason: Reason
+) -> None:
+    world = running()
+    seen = world.observe()
+    pods = tuple(replace(pod, phase="Pending", waiting=waiting) for pod in seen.pods)
+    trouble = trouble_of(replace(seen, pods=pods), now=world.now, settings=world.settings)
+    assert trouble is not None
+    assert trouble.reason is reason
+    assert waiting[1] in trouble.message
+
+
+@pytest.mark.parametrize(
     ("waiting", "seconds", "expected"),
     [
         (("ContainerCreating", ""), 21, True),

@@ -16,7 +16,7 @@ from .slots import by_slot, streak
 BARREN_BEFORE_STALLED = 3
 STARTING_GRACE = timedelta(minutes=10)
 PODLESS_GRACE = timedelta(minutes=1)
-_CANNOT_START = frozenset(
+_IMAGE = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -24,11 +24,9 @@ _CANNOT_START = frozenset(
         "ErrImageNeverPull",
         "RegistryUnavailable",
         "ImageInspectError",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
     }
 )
+_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,19 @@ def _lost_secret(seen: Observation) -> Trouble | None:
 
 def _cannot_start(pods: list[Pod]) -> Trouble | None:
     for pod in pods:
-        if pod.waiting is not None and pod.waiting[0] in _CANNOT_START:
+        if pod.waiting is not None and pod.waiting[0] in _IMAGE | _CONTAINER:
             reason, message = pod.waiting
-            # Also a key that a Secret lacks ends here, with a message that names both.
-            kind = Reason.SECRET_NOT_FOUND if "secret" in message.lower() else Reason.IMAGE_PULL
-            return Trouble(kind, f"pod {pod.name} cannot start: {reason}: {message or 'no further word'}")
+            return Trouble(
+                _kind(reason, message), f"pod {pod.name} cannot start: {reason}: {message or 'no further word'}"
+            )
     return None
+
+
+def _kind(reason: str, message: str) -> Reason:
+    if reason in _IMAGE:
+        return Reason.IMAGE_PULL
+    # A key that a Secret lacks ends here too, with a message that names both.
+    return Reason.SECRET_NOT_FOUND if "secret" in message.lower() else Reason.CANNOT_START
 
 
 def _unschedulable(pods: list[Pod], now: datetime, settings: Settings) -> Trouble | None:
