@@ -105,6 +105,7 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
     told = endpoint_status(kube, namespace)
     assert told["previous"]["study"] == "short"
     assert told["champion"]["value"] > told["previous"]["value"]
+    url = wait_for(lambda: cluster.service_url(namespace, "sentiment"))
     wait_for(lambda: predict(url, PRAISE)["digest"] == told["champion"]["digest"])
     answers = [predict(url, text)["predictions"][0]["label"] for text in (PRAISE, COMPLAINT)]
     assert answers == ["praise", "complaint"]

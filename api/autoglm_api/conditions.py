@@ -60,6 +60,7 @@ class Reason(StrEnum):
     SOURCE_NOT_FOUND = "SourceStudyNotFound"
     POD_REJECTED = "PodRejected"
     IMAGE_PULL = "ImagePull"
+    CANNOT_START = "CannotStart"
     UNSCHEDULABLE = "Unschedulable"
     WORKERS_FAILING = "WorkersFailing"
     STORAGE_LOST = "StorageLost"

@@ -32,7 +32,7 @@ class Cluster:
     kubectl: str
     kubelet: Kubelet | None = None
     plane: ControlPlane | None = None
-    _forwards: dict[tuple[str, str, int], tuple[subprocess.Popen[str], str]] = field(default_factory=dict)
+    _forwards: dict[tuple[str, str, int], tuple[subprocess.Popen[str], str, str]] = field(default_factory=dict)
 
     @classmethod
     def start(cls, directory: Path) -> Cluster:
@@ -53,7 +53,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Stops what `start` started."""
-        for process, _ in self._forwards.values():
+        for process, _, _ in self._forwards.values():
             process.terminate()
             process.wait()
         if self.kubelet:
@@ -74,6 +74,7 @@ class Cluster:
 
         Raises:
             LookupError: there is no such Service.
+            ConnectionError: it has no ready pod (on a cluster of KUBECONFIG only).
         """
         service = self.kube.get("Service", name, namespace)
         if service is None:
@@ -93,16 +94,38 @@ class Cluster:
         ]
 
     def _forward(self, namespace: str, name: str, port: int) -> str:
-        process, place = self._forwards.get((namespace, name, port), (None, ""))
-        if process is None or process.poll() is not None:
+        """A local `address:port` that leads to a ready pod; kubectl itself would hold on to one that is gone."""
+        ready = self._ready_pods(namespace, name)
+        process, pod, place = self._forwards.get((namespace, name, port), (None, "", ""))
+        if process is not None and (process.poll() is not None or pod not in ready):
+            process.terminate()
+            process.wait()
+            process = None
+        if process is None:
+            if not ready:
+                raise ConnectionError(f"the Service {namespace}/{name} has no ready pod")
+            pod = ready[0]
             argv = [self.kubectl, f"--kubeconfig={self.kube.kubeconfig}", "--namespace", namespace]
-            argv += ["port-forward", f"service/{name}", f":{port}"]
+            argv += ["port-forward", f"pod/{pod}", f":{self._target_port(namespace, name, port)}"]
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             line = process.stdout.readline()
             found = re.search(r"127\.0\.0\.1:\d+", line)
             if not found:
-                raise RuntimeError(f"kubectl port-forward service/{name} in {namespace} failed: {line}")
+                raise RuntimeError(f"kubectl port-forward to {namespace}/{name} failed: {line}")
             place = found.group()
-            self._forwards[namespace, name, port] = (process, place)
+            self._forwards[namespace, name, port] = (process, pod, place)
         return place
+
+    def _ready_pods(self, namespace: str, name: str) -> list[str]:
+        endpoints = self.kube.get("Endpoints", name, namespace) or {}
+        addresses = [each for subset in endpoints.get("subsets") or [] for each in subset.get("addresses") or []]
+        return [each["targetRef"]["name"] for each in addresses if "targetRef" in each]
+
+    def _target_port(self, namespace: str, name: str, port: int) -> int:
+        """The pods' port behind a Service's."""
+        service = self.kube.get("Service", name, namespace) or {}
+        wanted = next(each.get("name") for each in service["spec"]["ports"] if int(each["port"]) == port)
+        endpoints = self.kube.get("Endpoints", name, namespace) or {}
+        ports = [each for subset in endpoints["subsets"] for each in subset["ports"]]
+        return next(int(each["port"]) for each in ports if each.get("name") == wanted)
