@@ -11,7 +11,7 @@ from .base import Model
 
 PROMPT = "prompt.json"
 # Prompts that go through the model together.
-BATCH = 8
+BATCH = 16
 
 
 class PromptFrame(Model):

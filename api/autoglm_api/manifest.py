@@ -52,8 +52,8 @@ class Manifest(Model):
     """A complete model.
 
     Attributes:
-        inputs: names of the ONNX graph's inputs, in order.
-        max_length: tokens per text; longer texts are truncated exactly as in training.
+        inputs: names of the ONNX graph's inputs, in order; empty where a model is no graph.
+        max_length: tokens per text; longer texts are truncated exactly as in training, or refused (text generation).
         labels: class names, by the index of the model's output; empty where there are none.
         settings: what the server must know besides, by the task's own names (windows, thresholds).
         validation: metrics on the validation rows. test: on the test rows, measured once.

@@ -87,10 +87,12 @@ class FittedModel(Protocol):
         """Write the weights (safetensors and JSON only), enough for `LoadedTask.restore`."""
 
     def export(self, folder: Path) -> ExportDescription:
-        """Write ONNX and tokenizer files for the server; checked against this model's own predictions.
+        """Write weights (ONNX, or safetensors where texts are written) and tokenizer files for the server.
+
+        They are checked against this model's own predictions.
 
         Raises:
-            ExportError: the exported graph answers differently.
+            ExportError: what was exported answers differently.
         """
 
     def predict(self, split: SplitName) -> Predictions:
@@ -103,7 +105,7 @@ class ExportDescription:
 
     Attributes:
         labels: the model's classes by index; empty where a task has none.
-        inputs: names of the graph's inputs.
+        inputs: names of the graph's inputs; empty where there is no graph.
         settings: what the server must know besides (windows, thresholds).
         tokenizer: as the server gets it, but for padding; None = the base model's, cut to `max_length`.
     """

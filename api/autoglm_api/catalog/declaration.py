@@ -44,6 +44,7 @@ class TaskDeclaration:
         points: good configurations, best first; tried before anything is sampled.
         trainer: `module:attribute` of the `contract.Task`, imported by workers only.
         server: `module:attribute` of the answerer, imported by the model server only.
+        server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TaskDeclaration:
     points: tuple[Mapping[str, Scalar], ...]
     trainer: str
     server: str
+    server_needs_torch: bool = False
 
     @property
     def methods(self) -> tuple[Scalar, ...]:

@@ -56,4 +56,5 @@ TEXT_GENERATION = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.text_generation:TextGeneration",
     server="autoglm_serving.tasks.text_generation:TextGenerator",
+    server_needs_torch=True,
 )

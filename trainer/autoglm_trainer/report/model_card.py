@@ -6,6 +6,8 @@ import json
 
 import jinja2
 
+from autoglm_api.catalog import TASKS
+
 from .content import ReportContent
 from .html import measured, number
 
@@ -22,6 +24,7 @@ def render_model_card(content: ReportContent) -> str:
     )
     # JSON strings are YAML strings: a label or a path cannot end the front matter.
     environment.filters |= {"number": number, "measured": measured, "code": code, "yaml": json.dumps}
+    environment.filters["needs_torch"] = lambda task: TASKS[task].server_needs_torch
     return environment.get_template("model_card.md.j2").render(content=content)
 
 
