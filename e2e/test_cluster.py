@@ -31,7 +31,7 @@ http.server.ThreadingHTTPServer(('', 8000), Handler).serve_forever()
 def deployment(name: str, image: str, script: str, *, ready_path: str, version: str = "1") -> Json:
     """Two replicas of a Python script behind a readiness probe."""
     probe = {"httpGet": {"path": ready_path, "port": "http"}, "periodSeconds": 1}
-    container: Json = {"name": "web", "image": image, "args": ["-c", script], "readinessProbe": probe}
+    container: Json = {"name": "web", "image": image, "command": ["python3", "-c", script], "readinessProbe": probe}
     container |= {"ports": [{"name": "http", "containerPort": 8000}], "env": [{"name": "VERSION", "value": version}]}
     template: Json = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template}

@@ -133,7 +133,7 @@ def test_init_containers_run_in_order_and_share_volumes(kube: Kube, namespace: s
     body["spec"]["initContainers"] = [
         {
             "name": name,
-            "image": "busybox",
+            "image": "debian:12",
             "volumeMounts": mounts,
             "command": ["sh", "-c", f"echo {name} >>/work/steps"],
         }
@@ -147,7 +147,7 @@ def test_init_containers_run_in_order_and_share_volumes(kube: Kube, namespace: s
 
 def test_failed_init_container_fails_the_pod(kube: Kube, namespace: str) -> None:
     body = pod("broken", "echo never")
-    body["spec"]["initContainers"] = [{"name": "init", "image": "busybox", "command": ["sh", "-c", "exit 3"]}]
+    body["spec"]["initContainers"] = [{"name": "init", "image": "debian:12", "command": ["sh", "-c", "exit 3"]}]
     kube.create(body, namespace)
 
     wait_for(lambda: kube.pod_phase(namespace, "broken") == "Failed")
@@ -164,7 +164,7 @@ def test_crashing_container_is_restarted_with_back_off(kube: Kube, namespace: st
     status = kube.container_status(namespace, "crashing")
     assert status["lastState"]["terminated"]["exitCode"] == 1
     assert kube.pod_phase(namespace, "crashing") == "Running"
-    assert kube.logs(namespace, "crashing", previous=True) == "try\n"
+    wait_for(lambda: kube.logs(namespace, "crashing", previous=True) == "try\n")
 
 
 def test_image_that_nobody_has_shows_a_pull_error(kube: Kube, namespace: str) -> None:
