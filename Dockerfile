@@ -1,8 +1,13 @@
-# One target an image: operator, trainer, serving. Each runs as any non-root user with a read-only root file system; what
-# is written goes to /tmp. Dependencies are a virtual environment in /opt/autoglm, the project itself is in /opt/app: a new
-# version of it changes a small layer only. The base may be the official image or any other with Python 3.11 or newer and
-# its venv module (images/build.sh makes one where there is no registry).
+# One target an image: operator, trainer, serving, and serving-generation for models that write texts. Each runs as any
+# non-root user with a read-only root file system; what is written goes to /tmp. Dependencies are a virtual environment in
+# /opt/autoglm, the project itself is in /opt/app: a new version of it changes a small layer only. The base may be the
+# official image or any other with Python 3.11 or newer and its venv module (images/build.sh makes one where there is no
+# registry).
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
+# torch is not in the locks: which build of it is a choice. For CUDA:
+#   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple
+ARG TORCH=torch==2.13.0+cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -28,22 +33,24 @@ COPY requirements/serving.lock requirements/
 RUN pip install --require-hashes --no-deps --requirement requirements/serving.lock \
     && pip uninstall --yes --quiet setuptools pip
 
-# torch is not in the lock: which build of it is a choice. For CUDA:
-#   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple
 # Nobody compiles against torch here, and nobody runs its tests or those of the others: 260 MB. A file in the syntax of a
 # newer Python is left without byte code, as pip leaves it.
 FROM build AS build-trainer
+COPY images/install_torch.sh images/
 COPY requirements/trainer.lock requirements/
-ARG TORCH=torch==2.13.0+cpu
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH
+ARG TORCH_INDEX
 RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/trainer.lock \
-    && pip install --no-compile ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH" \
-    && pip uninstall --yes --quiet pip \
-    && cd /opt/autoglm/lib/python3*/site-packages \
-    && rm -rf torch/test torch/include torch/share \
-    && find torch/bin -type f ! -name torch_shm_manager -delete \
-    && find . -type d -name tests -prune -exec rm -r {} + \
-    && (python -m compileall -qq -j 0 . || true)
+    && sh images/install_torch.sh "$TORCH" "$TORCH_INDEX"
+
+# The model server for models that write texts. Jobs that copy models, and all other servers, do without torch.
+FROM build AS build-serving-generation
+COPY images/install_torch.sh images/
+COPY requirements/serving-generation.lock requirements/
+ARG TORCH
+ARG TORCH_INDEX
+RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/serving-generation.lock \
+    && sh images/install_torch.sh "$TORCH" "$TORCH_INDEX"
 
 # The operator sends its own requests: the client's 54 MB of methods are imported by nobody. Byte code is made of what is
 # imported, and of nothing else.
@@ -72,6 +79,12 @@ ENTRYPOINT ["autoglm-operator"]
 FROM runtime AS serving
 COPY --from=build-serving /opt/autoglm /opt/autoglm
 COPY --from=app /opt/app /opt/app
+ENTRYPOINT ["autoglm-serving"]
+
+FROM runtime AS serving-generation
+COPY --from=build-serving-generation /opt/autoglm /opt/autoglm
+COPY --from=app /opt/app /opt/app
+ENV HF_HOME=/tmp/hf TOKENIZERS_PARALLELISM=false
 ENTRYPOINT ["autoglm-serving"]
 
 FROM runtime AS trainer

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images of the Dockerfile: all, or those named.
+# Builds the images of the Dockerfile: those named, else the three that every cluster needs.
 #
-#   images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer]
+#   images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer] [serving-generation]
 #
 # Where a Docker or Podman engine answers, it builds on the official Python image. Elsewhere, on Debian as root, buildah
 # builds on a base that debootstrap makes; neither needs a registry. Base and layers are kept in the user's cache, as long
@@ -25,8 +25,8 @@ parse_arguments() {
   while [ $# -gt 0 ]; do
     case $1 in
       --archives) archives=$(realpath -m "$2"); shift 2 ;;
-      operator | serving | trainer) targets+=("$1"); shift ;;
-      *) say "unknown argument $1; usage: images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer]"; exit 64 ;;
+      operator | serving | trainer | serving-generation) targets+=("$1"); shift ;;
+      *) say "unknown argument $1; usage: images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer] [serving-generation]"; exit 64 ;;
     esac
   done
   [ ${#targets[@]} -gt 0 ] || targets=(operator serving trainer)
@@ -34,7 +34,7 @@ parse_arguments() {
 
 # All files that a target is made of, as one word.
 inputs_of() {
-  { echo "$1 $version $base"; cat Dockerfile "requirements/$1.lock" requirements/build.lock pyproject.toml
+  { echo "$1 $version $base"; cat Dockerfile images/install_torch.sh "requirements/$1.lock" requirements/build.lock pyproject.toml
     find api store operator trainer serving cli -name '*.py' -print0 | sort -z | xargs -0 cat; } | sha256sum | cut -c1-16
 }
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-IMAGES = ("operator", "serving", "trainer")
+IMAGES = ("operator", "serving", "trainer", "serving-generation")
 
 
 def stage(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +188,30 @@ def test_a_point_without_room_for_a_prompt_is_infeasible(loaded: Any) -> None:
         loaded.problem.conversations.frame(16, 14)
 
 
-def test_answers_do_not_depend_on_the_batch_they_are_written_in(loaded: Any) -> None:
-    fitted = loaded.fit({**CASE.point, "repetition_penalty": 1.5, "max_new_tokens": 6}, Control())
-    prompts = loaded.problem.prompts("train", fitted.settings)
+def test_answers_do_not_depend_on_the_batch_and_a_penalty_never_sees_padding(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many tokenizers pad with the token that ends a text, which a penalty on repetition would suppress."""
+    task = load(tmp_path, model, CASE.rows(40, 0))
+    monkeypatch.setattr(task.base, "pad_id", 4)
+    fitted = task.fit({**CASE.point, **CASE.taught, "learning_rate": 3e-2}, Control())
+    prompts = task.problem.prompts("train", fitted.settings)
     assert len({len(prompt) for prompt in prompts}) > 2
-    assert fitted.write(prompts) == [fitted.write([prompt])[0] for prompt in prompts]
+    writer, padded = task.base.writer.model, list[bool]()
+    generate = writer.generate
+
+    def watched(ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        padded.append(not attention_mask.all())
+        return generate(ids, attention_mask=attention_mask)
+
+    monkeypatch.setattr(writer, "generate", watched)
+    for penalty in (1.0, 1.5):
+        fitted.settings = replace(fitted.settings, repetition_penalty=penalty)
+        alone = [fitted.write([prompt])[0] for prompt in prompts]
+        assert len(set(alone)) > 2
+        padded.clear()
+        assert fitted.write(prompts) == alone
+        assert any(padded) == (penalty == 1)
 
 
 def test_prompts_of_one_length_alone_share_a_batch_under_a_penalty() -> None:
