@@ -159,8 +159,10 @@ def _needs_making(message: str) -> bool:
 async def _storage_url(sight: Sight, study: Study, spec: StudySpec, memory: Memory) -> str | Storage:
     own = spec.storage.secret_ref if spec.storage else None
     name, key = (own.name, own.key) if own else (STORAGE_SECRET, STORAGE_SECRET_KEY)
+    # Whoever mends a Secret of their own looks at the study at once.
+    get = sight.kube.get if own else sight.recent.get
     try:
-        url = secret_url(await sight.recent.get(SECRETS, study.namespace, name), key)
+        url = secret_url(await get(SECRETS, study.namespace, name), key)
     except NotFound:
         if own is not None:
             return Storage(Reason.SECRET_NOT_FOUND, f"Secret {name} does not exist", retry_seconds=15.0)

@@ -189,6 +189,16 @@ async def test_own_database_must_be_postgresql_and_no_metadata_service(
     databases.close()
 
 
+async def test_a_mended_secret_of_ones_own_counts_at_once(api: Api, kube: Kube, server: PostgresServer) -> None:
+    reconcile, databases = reconciler(kube, None)
+    api.put_study(storage={"secretRef": {"name": "own", "key": "url"}})
+    for url, reason in (("mysql://host/db", "Unreachable"), (server.create_database("mended"), "Connected")):
+        api.objects[f"{SECRETS}/own"] = {"data": {"url": b64encode(url.encode()).decode()}}
+        await reconcile(KEY)
+        assert api.condition("StorageReady")["reason"] == reason
+    databases.close()
+
+
 @pytest.mark.parametrize(("collection", "kind"), [(JOBS, "Job"), (CLAIMS, "PersistentVolumeClaim")])
 async def test_what_the_api_server_refuses_is_told_in_its_words(
     api: Api, kube: Kube, server: PostgresServer, collection: str, kind: str
