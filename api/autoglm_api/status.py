@@ -59,6 +59,7 @@ class ExportedModel(Model):
         trial: number of the trial that trained it.
         metric: the study's objective; `direction` which way is better, `value` what the model has of it in `metrics`.
         test_digest: sha256 over the test rows; only models with the same one are comparable.
+        task: what kind of server it needs.
     """
 
     uri: str
@@ -69,6 +70,7 @@ class ExportedModel(Model):
     direction: str | None = None
     value: float | None = None
     test_digest: str | None = None
+    task: str | None = None
 
 
 class StudyStatus(Model):
@@ -100,6 +102,7 @@ class ServedModel(Model):
     direction: str | None = None
     value: float | None = None
     test_digest: str | None = None
+    task: str | None = None
     since: datetime | None = None
 
 

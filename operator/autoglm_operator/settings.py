@@ -40,6 +40,7 @@ class Settings(BaseModel):
     # Pods
     trainer_image: str = "autoglm-trainer:0.1.0"
     serving_image: str = "autoglm-serving:0.1.0"
+    serving_generation_image: str = "autoglm-serving-generation:0.1.0"
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: Words = ()
     pod_fs_group: Annotated[int | None, Optional] = 65532

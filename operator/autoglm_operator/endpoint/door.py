@@ -73,7 +73,7 @@ def read_candidate(study: Object, settings: Settings) -> Candidate | None:
     if not complete or status.model is None or status.completion_time is None:
         return None
     return Candidate(
-        model=_served(metadata["name"], status.model),
+        model=_served(metadata["name"], status.model, spec.get("task")),
         metrics=dict(status.model.metrics),
         secret=_artifacts_secret(spec, settings),
         completed=status.completion_time,
@@ -96,7 +96,7 @@ def read_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _served(study: str, model: ExportedModel) -> ServedModel:
+def _served(study: str, model: ExportedModel, task: str | None) -> ServedModel:
     return ServedModel(
         digest=model.digest,
         uri=model.uri,
@@ -106,6 +106,7 @@ def _served(study: str, model: ExportedModel) -> ServedModel:
         direction=model.direction,
         value=model.value,
         test_digest=model.test_digest,
+        task=model.task or task,
     )
 
 

@@ -7,6 +7,7 @@ import json
 from datetime import datetime
 
 from autoglm_api import environment
+from autoglm_api.catalog import TASKS
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import (
     ANNOTATION_MANIFEST,
@@ -164,7 +165,7 @@ def _server(endpoint: Endpoint, spec: EndpointSpec, record: Record, settings: Se
     probe = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 5}
     return Container(
         name="server",
-        image=spec.image or settings.serving_image,
+        image=spec.image or _image(record.model.task, settings),
         args=("serve",),
         env=(
             *plain_env(
@@ -190,6 +191,12 @@ def _server(endpoint: Endpoint, spec: EndpointSpec, record: Record, settings: Se
             "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_SECONDS)]}}},
         },
     )
+
+
+def _image(task: str | None, settings: Settings) -> str:
+    """The installation's server for models of this task; a task that nobody knows here gets the one without PyTorch."""
+    needs_torch = task in TASKS and TASKS[task].server_needs_torch
+    return settings.serving_generation_image if needs_torch else settings.serving_image
 
 
 def _threads(resources: Resources) -> Object:

@@ -220,6 +220,7 @@ def _exported(run: Run, export: Export) -> ExportedModel:
         direction=run.objective.direction,
         value=export.metrics.get(run.objective.metric),
         test_digest=export.test_digest,
+        task=run.task,
     )
 
 

@@ -85,6 +85,24 @@ def test_manifest_is_the_golden_one(name: str, body: Object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "spec", "image"),
+    [
+        ("text-generation", PLAIN, SETTINGS.serving_generation_image),
+        ("text-classification", PLAIN, SETTINGS.serving_image),
+        ("text-generation", RICH, "mine:1"),
+        ("a-plug-in-that-is-not-here", PLAIN, SETTINGS.serving_image),
+        (None, PLAIN, SETTINGS.serving_image),
+    ],
+)
+def test_servers_have_pytorch_where_the_model_s_task_needs_it(task: str | None, spec: EndpointSpec, image: str) -> None:
+    known = record(spec)
+    model = known.model.model_copy(update={"task": task})
+    told = known.model_copy(update={"model": model})
+    body = server_deployment(ENDPOINT, spec, told, replicas=1, role=ANNOTATION_CHAMPION, since=SINCE, settings=SETTINGS)
+    assert [one["image"] for one in body["spec"]["template"]["spec"]["containers"]] == [image]
+
+
+@pytest.mark.parametrize(
     "body",
     [deployment(PLAIN), deployment(RICH), copied(RICH, "s3://b/x/y", None), cleanup_job(ENDPOINT, RICH, SETTINGS)],
 )

@@ -55,6 +55,21 @@ def test_the_first_model_is_copied_rolled_out_and_served(world: World) -> None:
     assert status.ready_replicas == 2
 
 
+def test_a_model_that_writes_texts_gets_a_server_with_pytorch_even_when_its_study_is_gone(world: World) -> None:
+    digest = world.add_study("writer", 0.8, number=1, task="text-generation")
+    world.pass_once()
+    world.finish_jobs()
+    world.settle()
+    world.kube.remove(STUDIES, "writer")
+    world.settle()
+    world.edit(replicas=3)
+    world.settle()
+    deployment = world.deployment(digest)
+    assert deployment is not None
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "autoglm-serving-generation:0.1.0"
+
+
 def test_a_better_model_takes_over_only_when_all_its_servers_are_ready(world: World) -> None:
     old = served(world)
     new = world.add_study("better", 0.9, number=2)

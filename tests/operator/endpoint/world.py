@@ -216,6 +216,7 @@ class World:
         labels: Mapping[str, str] | None = None,
         policy: str | None = None,
         complete: bool = True,
+        task: str | None = None,
         **metrics: float,
     ) -> str:
         """A study that has completed now; returns its model's digest."""
@@ -234,6 +235,8 @@ class World:
         }
         if test_digest is not None:
             model["testDigest"] = test_digest
+        if task is not None:
+            model["task"] = task
         self.kube.put(
             STUDIES,
             {

@@ -16,6 +16,7 @@
   "NAMESPACES" (join "," .Values.watchNamespaces)
   "TRAINER_IMAGE" (include "autoglm.image" (list . .Values.images.trainer))
   "SERVING_IMAGE" (include "autoglm.image" (list . .Values.images.serving))
+  "SERVING_GENERATION_IMAGE" (include "autoglm.image" (list . .Values.images.servingGeneration))
   "IMAGE_PULL_POLICY" .Values.images.pullPolicy
   "IMAGE_PULL_SECRETS" (join "," .Values.images.pullSecrets)
   "POD_FS_GROUP" (kindIs "invalid" .Values.pods.fsGroup | ternary "" (.Values.pods.fsGroup | int64 | toString))
