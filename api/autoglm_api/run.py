@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from .attempts import Limits
 from .base import Model, Scalar
-from .catalog import find_task
+from .catalog import AUTO, TASKS, TaskDeclaration, choose_task, find_task
 from .pruners import Pruner
 from .samplers import SAMPLERS, Sampler, check_sampler
 from .space import Parameter, all_points, check_point, same, space_size
@@ -71,7 +71,7 @@ def freeze(
             cannot search it.
     """
     check_task(spec)
-    task = find_task(spec.task)
+    task, _ = task_of(spec)
     parameters = spec.parameters or task.parameters
     for index, point in enumerate(spec.enqueue):
         check_point(parameters, point, where=f"enqueue[{index}]")
@@ -81,7 +81,7 @@ def freeze(
         namespace=namespace,
         name=name,
         uid=uid,
-        task=spec.task,
+        task=task.name,
         model=spec.model,
         data=spec.data.model_copy(update={"columns": task.named_columns(spec.data.columns)}),
         objective=spec.objective,
@@ -101,26 +101,38 @@ def freeze(
     )
 
 
+def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
+    """The study's task; with `task: auto` also why it is this one.
+
+    Raises:
+        ValueError: there is no such task, or none that fits.
+    """
+    if spec.task != AUTO:
+        return find_task(spec.task), None
+    metrics = [spec.objective.metric, *(limit.metric for limit in spec.constraints)]
+    return choose_task(TASKS, spec.data.columns, metrics)
+
+
 def check_task(spec: StudySpec) -> None:
     """Refuse an unknown task, and columns, metrics or methods that the task does not have.
 
     Raises:
         ValueError: naming the field, its value and what is known.
     """
-    task = find_task(spec.task)
+    task, _ = task_of(spec)
     task.named_columns(spec.data.columns)
     named = [("objectives[0].metric", spec.objective.metric)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]
     for field, metric in named:
         if metric not in task.metrics:
-            raise ValueError(f"{field}: {spec.task} has no metric {metric!r}; known: {', '.join(sorted(task.metrics))}")
+            raise ValueError(f"{field}: {task.name} has no metric {metric!r}; known: {', '.join(sorted(task.metrics))}")
     task.check_space(spec.parameters)
 
 
 def first_points(spec: StudySpec, parameters: Sequence[Parameter]) -> tuple[dict[str, Scalar], ...]:
     """The user's points, then the task's good ones; before a grid only the user's, each made a point of the grid."""
     if spec.sampler.type != "Grid":
-        good = find_task(spec.task).good_points(parameters)
+        good = task_of(spec)[0].good_points(parameters)
         return (*spec.enqueue, *(point for point in good if point not in spec.enqueue))
     points: list[dict[str, Scalar]] = []
     for index, point in enumerate(spec.enqueue):
@@ -165,7 +177,7 @@ def startup_trials(spec: StudySpec, enqueued: int) -> int:
 def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
     """The editable limits as workers read them; a grid ends with its last point."""
     grid = spec.sampler.type == "Grid"
-    size = space_size(spec.parameters or find_task(spec.task).parameters) if grid else math.inf
+    size = space_size(spec.parameters or task_of(spec)[0].parameters) if grid else math.inf
     return Limits(
         max=int(min(spec.trials.max, size)),
         max_failed=spec.trials.max_failed,

@@ -7,19 +7,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from autoglm_api.catalog import TASKS, TaskDeclaration
+from autoglm_api.catalog import AUTO, TASKS, TaskDeclaration
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import ENDPOINT_KIND, STUDY_KIND
 from autoglm_api.problems import Problem, did_you_mean, locate_sentence, problems, shown
-from autoglm_api.run import freeze
+from autoglm_api.run import freeze, task_of
 from autoglm_api.space import Parameter, check_point, parameter_problems
 from autoglm_api.study import API_VERSION, GROUP, StudySpec
 
 from .documents import Document
+from .recognise import with_recognised_columns
 
 SPECS: Mapping[str, type[StudySpec | EndpointSpec]] = {STUDY_KIND: StudySpec, ENDPOINT_KIND: EndpointSpec}
 ROOT_FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -62,7 +64,8 @@ def check(document: Document) -> Checked:
     found = [*_frame_problems(data, kind, version)]
     spec: StudySpec | EndpointSpec | None = None
     if kind in SPECS and isinstance(data.get("spec"), Mapping):
-        spec, wrong = _read_spec(SPECS[kind], data["spec"])
+        given = with_recognised_columns(data["spec"], Path(document.file).parent)
+        spec, wrong = _read_spec(SPECS[kind], given)
         found += wrong
     ordered = sorted(_once(found), key=lambda problem: document.line(problem.path))
     warnings = tuple(_warnings(spec)) if isinstance(spec, StudySpec) and not found else ()
@@ -147,11 +150,11 @@ def _door_problems(spec: StudySpec, data: Mapping[str, Any]) -> Iterator[Problem
 def _task_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     """What the task does not know; looks past anything whose shape is wrong, which has been said already."""
     name = data.get("task")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or name == AUTO:
         return
     task = TASKS.get(name)
     if task is None:
-        yield Problem(("spec", "task"), f"unknown task {name}{did_you_mean(name, TASKS)}")
+        yield Problem(("spec", "task"), f"unknown task {name}{did_you_mean(name, [*TASKS, AUTO])}")
         return
     data_section = data.get("data")
     columns = data_section.get("columns") if isinstance(data_section, Mapping) else None
@@ -218,7 +221,7 @@ def _list(value: object) -> Sequence[Any]:
 
 def _warnings(spec: StudySpec) -> Iterator[Problem]:
     objective, trials, deadline = spec.objective, spec.trials, spec.budget.deadline
-    better = TASKS[spec.task].metrics[objective.metric]
+    better = task_of(spec)[0].metrics[objective.metric]
     if objective.direction != better:
         told = f"{objective.metric} is better the {'larger' if better == 'Maximize' else 'smaller'} it is"
         yield Problem(("spec", "objectives", 0, "direction"), f"{told}; {objective.direction} seeks the worst model")

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from autoglm_api.catalog import find_task
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import (
     ARTIFACTS_CLAIM,
@@ -19,7 +18,7 @@ from autoglm_api.names import (
     study_job_name,
     worker_job_name,
 )
-from autoglm_api.run import Run, freeze
+from autoglm_api.run import Run, freeze, task_of
 from autoglm_api.samplers import SAMPLERS
 from autoglm_api.space import Parameter, describe, space_size
 from autoglm_api.study import StudySpec
@@ -74,7 +73,8 @@ def _sections(checked: Checked, file: Path) -> Iterator[Section]:
 def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
     objective = run.objective
     goal = f", ends early at {objective.goal:g}" if objective.goal is not None else ""
-    yield "task", run.task
+    _, why = task_of(spec)
+    yield "task", run.task if why is None else f"{run.task} (auto: {why})"
     yield "objective", f"{objective.direction} {objective.metric}{goal}"
     for constraint in run.constraints:
         sign = "≤" if constraint.operator == "LessOrEqual" else "≥"
@@ -138,7 +138,7 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
         yield "test", f"{data.test.source}{secret}{_presence(data.test.source, file)}"
     else:
         yield "test", "none: the winner is not measured on fresh rows, and no endpoint can compare it"
-    columns = find_task(spec.task).named_columns(data.columns)
+    columns = task_of(spec)[0].named_columns(data.columns)
     yield "columns", ", ".join(f"{role} = {column}" for role, column in columns.items())
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autoglm_api.problems import field_name
+from autoglm_api.run import task_of
 from autoglm_api.study import StudySpec
 
 from .checks import Checked, local_sources
@@ -54,6 +55,9 @@ def run(
     folder = RunFolder(root / checked.name)
     local = LocalRun(folder, spec, checked.namespace, checked.name, file, claims.resolve() if claims else None)
     with local.opened(fresh=fresh):
+        task, why = task_of(spec)
+        if why is not None:
+            local.say(f"   task   {task.name}: {why}", "dim")
         if not local.search():
             raise typer.Exit(INTERRUPTED)
         if not export:

@@ -35,6 +35,42 @@ def test_space_left_out_is_the_tasks_own() -> None:
     assert frozen().parameters == TASKS["text-classification"].parameters
 
 
+@pytest.mark.parametrize(
+    ("columns", "metric", "task"),
+    [
+        ({"text": "review", "label": "stars"}, "f1_macro", "text-classification"),
+        ({"tokens": "words"}, "f1", "token-classification"),
+        ({"question": "q", "context": "c"}, "f1", "question-answering"),
+        ({"prompt": "ask", "answer": "say"}, "rouge_l", "text-generation"),
+    ],
+)
+def test_auto_is_the_task_with_these_columns_and_metrics(columns: dict[str, str], metric: str, task: str) -> None:
+    data = {"train": {"source": "file:///data/train.jsonl"}, "columns": columns}
+    run = frozen(task="auto", data=data, objectives=[{"metric": metric, "direction": "Maximize"}])
+    assert run.task == task
+    assert run.parameters == TASKS[task].parameters
+    assert columns.items() <= run.data.columns.items()
+
+
+@pytest.mark.parametrize(
+    ("columns", "metric", "sentence"),
+    [
+        (
+            {},
+            "f1",
+            r"task: auto chooses by data.columns, which names nothing: .* or name a task: text-classification, ",
+        ),
+        ({"answer": "a"}, "f1", "task: auto finds no task: data.columns names answer and the study asks for f1, and"),
+        ({"text": "t", "prompt": "p"}, "f1", "task: auto finds no task: data.columns names text and prompt"),
+        ({"text": "t"}, "rouge_l", "task: auto finds no task: .* asks for rouge_l"),
+    ],
+)
+def test_auto_that_fits_nothing_says_what_it_looked_at(columns: dict[str, str], metric: str, sentence: str) -> None:
+    data = {"train": {"source": "file:///data/train.jsonl"}, "columns": columns}
+    with pytest.raises(ValueError, match=sentence):
+        frozen(task="auto", data=data, objectives=[{"metric": metric, "direction": "Maximize"}])
+
+
 def test_users_points_come_before_the_good_defaults_and_never_twice() -> None:
     good = dict(TASKS["text-classification"].points[0])
     run = frozen(enqueue=[{"method": "full"}, good])

@@ -73,6 +73,15 @@ def test_servers_that_do_not_know_cel_get_crds_without_it() -> None:
     assert crds["v1.20.2"] == without(crds["v1.25.0"])
 
 
+def test_a_plug_in_s_tasks_are_let_in_beside_our_own() -> None:
+    def tasks(values: Object | None = None) -> list[str]:
+        crds = {each["metadata"]["name"]: each for each in select(render(values), "CustomResourceDefinition")}
+        (version,) = crds["autoglmstudies.autoglm.io"]["spec"]["versions"]
+        return list(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["task"]["enum"])
+
+    assert tasks({"crds": {"extraTasks": ["sorting", "auto"]}}) == [*tasks(), "sorting"]
+
+
 def test_crds_can_be_left_out_or_given_up() -> None:
     assert select(render({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
     given_up = select(render({"crds": {"keep": False}}), "CustomResourceDefinition")
@@ -107,6 +116,7 @@ def test_every_value_is_described() -> None:
         ({"images": {"operator": {"tag": "a b"}}}, "tag"),
         ({"images": {"trainer": {"digest": "sha256:12"}}}, "digest"),
         ({"operator": {"log": {"level": "VERBOSE"}}}, "level"),
+        ({"crds": {"extraTasks": ["My Task"]}}, "extraTasks"),
         ({"operator": {"settings": {"polSeconds": 1}}}, "polSeconds"),
         ({"operator": {"settings": {"pollSeconds": 0}}}, "pollSeconds"),
         ({"operator": {"extraEnv": [{"name": "AUTOGLM_OPERATOR_DATABASE_URL", "value": "x"}]}}, "extraEnv"),

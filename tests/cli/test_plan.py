@@ -30,6 +30,30 @@ def test_a_plan_names_space_trials_and_objects(study_file: Path) -> None:
     assert "claim autoglm-artifacts" in told
 
 
+@pytest.mark.parametrize(
+    ("rows", "header"),
+    [
+        ("train.csv", "id,text,label\n1,fine,praise\n"),
+        ("train.csv", "\ufefftext,label\r\nfine,praise\r\n"),
+        ("train.jsonl", '{"text": "fine", "label": "praise"}\n'),
+    ],
+)
+def test_auto_reads_the_header_of_rows_that_are_here(study_file: Path, rows: str, header: str) -> None:
+    (study_file.parent / rows).write_text(header)
+    told = STUDY.replace("text-classification", "auto").replace("train.jsonl", rows)
+    study_file.write_text(told)
+    assert "text-classification (auto: data.columns names text and label and the study" in planned(study_file)
+
+
+@pytest.mark.parametrize("rows", ["", "[1, 2]\n", "{broken\n", '{"body": "fine"}\n', "\udcff\n"])
+def test_auto_without_a_header_it_knows_asks_for_the_columns(study_file: Path, rows: str) -> None:
+    (study_file.parent / "train.jsonl").write_text(rows, errors="surrogateescape")
+    study_file.write_text(STUDY.replace("text-classification", "auto"))
+    answer = CliRunner().invoke(app, ["validate", str(study_file)], env={"COLUMNS": "200"})
+    assert answer.exit_code == 1
+    assert f"{study_file}:6: spec.task: auto chooses by data.columns, which names nothing" in answer.output
+
+
 def test_a_finite_space_smaller_than_the_budget_is_said(study_file: Path) -> None:
     study_file.write_text(STUDY.replace("float: {min: 1e-2, max: 1e+3, log: true}", "float: {min: 1, max: 4, step: 1}"))
     assert "4 points" in planned(study_file)

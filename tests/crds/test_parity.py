@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 from tests.crds.schema import PRESERVE, RULES, Schema, defaulted, nodes, schema
 
-from autoglm_api.catalog import TASKS
+from autoglm_api.catalog import AUTO, TASKS
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.run import EDITABLE, EDITABLE_TRAINER, EDITABLE_TRIALS
 from autoglm_api.status import EndpointStatus, StudyStatus
@@ -139,7 +139,7 @@ def test_model_and_crd_are_the_same(kind: str, part: str, model: type[BaseModel]
 
 
 def test_the_crd_lists_exactly_the_tasks_of_the_catalog() -> None:
-    assert schema("AutoGLMStudy")["properties"]["spec"]["properties"]["task"]["enum"] == sorted(TASKS)
+    assert schema("AutoGLMStudy")["properties"]["spec"]["properties"]["task"]["enum"] == sorted([*TASKS, AUTO])
 
 
 def test_exactly_the_editable_fields_may_change() -> None:

@@ -38,6 +38,16 @@ def test_a_new_study_is_created_in_the_database_before_its_first_job() -> None:
     ]
 
 
+def test_a_task_that_was_chosen_is_told_with_the_reason() -> None:
+    data = {"train": {"source": "s3://bucket/train.csv"}, "columns": {"text": "review"}}
+    world = Simulation(study=make_study(spec=make_spec(task="auto", data=data)))
+    world.settle()
+    assert any(
+        "accepted as text-classification, since data.columns names text" in each.message for each in world.events
+    )
+    assert world.attributes[StudyAttribute.RUN]["task"] == "text-classification"
+
+
 def test_a_study_runs_exports_once_and_is_complete() -> None:
     world = running()
     work(world, 0.5, 0.9, 0.7, 0.6, 0.8, 0.4)

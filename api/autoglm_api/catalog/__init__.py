@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .auto import AUTO, choose_task, recognised_roles
 from .declaration import Column, Direction, TaskDeclaration
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
@@ -12,6 +13,7 @@ from .text_generation import TEXT_GENERATION
 from .token_classification import TOKEN_CLASSIFICATION
 
 __all__ = [
+    "AUTO",
     "METHODS",
     "TASKS",
     "UNUSABLE_TASKS",
@@ -20,7 +22,9 @@ __all__ = [
     "Knob",
     "MethodDeclaration",
     "TaskDeclaration",
+    "choose_task",
     "find_task",
+    "recognised_roles",
 ]
 
 TASKS, UNUSABLE_TASKS = installed(

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from autoglm_api.conditions import Condition, ConditionType, Reason, condition, merge_conditions
+from autoglm_api.run import task_of
 from autoglm_api.status import BudgetUsed, ExportedModel, StudyStatus, Workers
+from autoglm_api.study import StudySpec
 from autoglm_operator.observation import Observation, StoredStudy
 
 from .ending import Ending
@@ -142,7 +144,15 @@ def _ready(seen: Observation, found: Findings) -> tuple[bool | None, Reason, str
             Reason.RUNNING,
             "trials are running" if found.ending is None else "the best model is being exported",
         )
-    return True, Reason.ACCEPTED, "the study is accepted; its workers are starting"
+    return True, Reason.ACCEPTED, f"the study is accepted{_as_what(study.spec)}; its workers are starting"
+
+
+def _as_what(spec: StudySpec | None) -> str:
+    """The task that was chosen, where the study left that open."""
+    if spec is None:
+        return ""
+    task, why = task_of(spec)
+    return "" if why is None else f" as {task.name}, since {why}"
 
 
 def _completion(found: Findings) -> tuple[Reason, str]:

@@ -1,0 +1,64 @@
+"""`task: auto`: the task is read off the roles that the study names and the metrics that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from .declaration import TaskDeclaration
+
+AUTO = "auto"
+
+
+def choose_task(
+    tasks: Mapping[str, TaskDeclaration], roles: Collection[str], metrics: Collection[str]
+) -> tuple[TaskDeclaration, str]:
+    """The first task, in the order of `tasks`, that has all roles and metrics.
+
+    Args:
+        tasks: what can be chosen.
+        roles: keys of `data.columns`; one at least must be what a prediction is asked with.
+        metrics: of the objectives and constraints.
+
+    Returns:
+        the task, and why it is this one, as a sentence's end.
+
+    Raises:
+        ValueError: no role is named, or none of the tasks has them all with these metrics.
+    """
+    known = ", ".join(tasks)
+    if not roles:
+        raise ValueError(
+            "task: auto chooses by data.columns, which names nothing: say which columns play which role "
+            f"(data.columns: {{text: review, label: stars}}), or name a task: {known}"
+        )
+    told = f"data.columns names {_listed(roles)} and the study asks for {_listed(metrics)}"
+    fitting = [task for task in tasks.values() if _fits(task, roles, metrics)]
+    if not fitting:
+        raise ValueError(f"task: auto finds no task: {told}, and no task has all of these; name one: {known}")
+    others = f"; {_listed([task.name for task in fitting[1:]])} would fit, too" if fitting[1:] else ""
+    return fitting[0], f"{told}{others}"
+
+
+def recognised_roles(tasks: Mapping[str, TaskDeclaration], header: Collection[str]) -> dict[str, str]:
+    """Role → column for the task of whose default columns `header` has most; empty where no task's are there.
+
+    A task counts if everything is there that a prediction is asked with, and something that is answered.
+    """
+    best: dict[str, str] = {}
+    for task in tasks.values():
+        found = {role: column.default for role, column in task.columns.items() if column.default in header}
+        asked = all(role in found for role, column in task.columns.items() if not column.answer)
+        answered = any(column.answer for role, column in task.columns.items() if role in found)
+        if asked and answered and len(found) > len(best):
+            best = found
+    return best
+
+
+def _fits(task: TaskDeclaration, roles: Collection[str], metrics: Collection[str]) -> bool:
+    known = all(role in task.columns for role in roles) and all(metric in task.metrics for metric in metrics)
+    return known and any(not task.columns[role].answer for role in roles)
+
+
+def _listed(names: Collection[str]) -> str:
+    *most, last = dict.fromkeys(names)
+    return f"{', '.join(most)} and {last}" if most else last

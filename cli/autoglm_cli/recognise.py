@@ -1,0 +1,49 @@
+"""`task: auto` on this machine: the roles that a study does not name are read off the header of its training rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoglm_api.catalog import AUTO, TASKS, recognised_roles
+
+from .sources import FILE, resolve
+
+_HEADER_BYTES = 2**20
+
+
+def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The raw spec with `data.columns` filled in, where `task` is `auto`, none is named, and the rows are here.
+
+    Args:
+        spec: as it stands in the document; whatever is wrong with it is left for the check to say.
+        folder: where relative `file://` sources begin.
+    """
+    data = spec.get("data")
+    if spec.get("task") != AUTO or not isinstance(data, Mapping) or data.get("columns"):
+        return spec
+    train = data.get("train")
+    source = train.get("source") if isinstance(train, Mapping) else None
+    if not isinstance(source, str) or not source.startswith(FILE):
+        return spec
+    columns = recognised_roles(TASKS, header(resolve(source, folder)))
+    return {**spec, "data": {**data, "columns": columns}} if columns else spec
+
+
+def header(path: Path) -> tuple[str, ...]:
+    """The columns' names of a CSV or JSON lines file; empty where there is no such file, or it has none."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_HEADER_BYTES).decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    if path.suffix.lower() == ".csv":
+        return tuple(next(csv.reader([first]), ()))
+    try:
+        row = json.loads(first)
+    except ValueError:
+        return ()
+    return tuple(row) if isinstance(row, dict) else ()
