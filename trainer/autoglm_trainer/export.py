@@ -24,7 +24,7 @@ from autoglm_store.sampling import training_seed
 
 from .contract import ExportDescription, FittedModel, LoadedTask, Places, SplitName
 from .errors import Infeasible, NothingToExport
-from .report import Contender, ReportContent, render_model_card, render_report
+from .report import COMPARISON, Contender, ReportContent, render_comparison, render_model_card, render_report
 from .tasks import get_task
 from .work.artifacts import Artifacts
 from .work.surroundings import versions
@@ -109,9 +109,10 @@ def _judge(
 
 
 def _write(content: ReportContent, description: ExportDescription, folder: Path) -> tuple[Manifest, bytes]:
-    """Report, model card and, after everything else, the manifest, also as it was written."""
+    """Report, model card, comparison and, after everything else, the manifest, also as it was written."""
     (folder / "report.html").write_text(render_report(content), encoding="utf-8")
     (folder / "README.md").write_text(render_model_card(content), encoding="utf-8")
+    (folder / COMPARISON).write_text(render_comparison(content), encoding="utf-8")
     winner = content.best
     measured = winner.user_attrs.get(TrialAttribute.METRICS, {})
     validation = {**measured, content.run.objective.metric: float(winner.value or 0.0)}
@@ -156,17 +157,21 @@ def _contenders(
     """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
     task = find_task(run.task)
     chosen = {**task.defaults(winner.params), **winner.params}
-    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params))], []
+    seconds = winner.user_attrs.get(TrialAttribute.SECONDS)
+    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params), seconds)], []
     usual = task.defaults({})
     if chosen == usual:
         missing.append("The winner is the default configuration.")
     else:
         try:
+            started = time.monotonic()
             default = loaded.fit(usual, Unattended(run.sampler.seed))
-            found.append(_contender("default configuration", default, split, usual))
+            found.append(_contender("default configuration", default, split, usual, time.monotonic() - started))
         except Infeasible as error:
             missing.append(f"The default configuration could not be trained: {error}.")
-    found.append(Contender(f"baseline ({loaded.baseline_name})", loaded.baseline(split), {}, {}))
+    started = time.monotonic()
+    answers = loaded.baseline(split)
+    found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, time.monotonic() - started))
     return found, missing
 
 
@@ -175,11 +180,13 @@ def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]
     return {**searched, **{name: value for name, value in chosen.items() if name not in searched}}
 
 
-def _contender(name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar]) -> Contender:
+def _contender(
+    name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar], seconds: float | None
+) -> Contender:
     predictions = fitted.predict(split)
     of_rows = predictions.measure()
     measured = {metric: value for metric, value in fitted.evaluate(split).items() if metric not in of_rows}
-    return Contender(name, predictions, measured, parameters)
+    return Contender(name, predictions, measured, parameters, seconds)
 
 
 def _manifest(

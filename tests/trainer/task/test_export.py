@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
@@ -129,6 +130,20 @@ def test_the_best_trial_is_exported_and_judged_on_the_test_rows(exported: Export
     assert manifest.test is not None
     assert exported.export.metrics == manifest.test
     assert exported.export.test_digest == manifest.data.test == exported.task.digests.test
+
+
+def test_the_comparison_can_be_read_by_programs(exported: Exported, manifest: Manifest) -> None:
+    told = json.loads((exported.folder / "comparison.json").read_text())
+    assert (told["judgedOn"], told["metric"], told["direction"]) == ("test", "accuracy", "Maximize")
+    winner, *others = told["contenders"]
+    assert winner["metrics"] == pytest.approx(manifest.test)
+    assert winner["parameters"].items() >= exported.study.best_trial.params.items()
+    assert others[-1]["name"].startswith("baseline")
+    for contender in told["contenders"]:
+        low, high = contender["intervals"]["accuracy"]
+        assert low <= contender["metrics"]["accuracy"] <= high
+        assert contender["seconds"] is None or contender["seconds"] >= 0
+    assert others[-1]["seconds"] is not None
 
 
 def test_the_files_alone_answer_as_the_trained_model(exported: Exported, manifest: Manifest, tmp_path: Path) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from .comparison import COMPARISON, render_comparison
 from .content import Contender, ReportContent
 from .html import render_report
 from .model_card import render_model_card
 
-__all__ = ["Contender", "ReportContent", "render_model_card", "render_report"]
+__all__ = [
+    "COMPARISON",
+    "Contender",
+    "ReportContent",
+    "render_comparison",
+    "render_model_card",
+    "render_report",
+]

@@ -24,12 +24,14 @@ class Contender:
     Attributes:
         measured: metrics that predictions alone do not tell (`latency_p95_ms`).
         parameters: the point it was trained at; empty for the baseline.
+        seconds: how long its training took, on the clock; None where nobody noted it.
     """
 
     name: str
     predictions: Predictions
     measured: Mapping[str, float]
     parameters: Mapping[str, Scalar]
+    seconds: float | None
 
     @cached_property
     def metrics(self) -> dict[str, float]:

@@ -1,0 +1,44 @@
+"""The report's comparison for programs: `comparison.json` beside the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from .content import ReportContent
+
+COMPARISON = "comparison.json"
+
+
+def render_comparison(content: ReportContent) -> str:
+    """Winner, default configuration and baseline with their metrics and 95 % intervals.
+
+    Returns:
+        JSON: `judgedOn` (test or validation), `rows`, `metric` (which they are compared by), `direction`, and
+        `contenders`: each with `name`, `metrics`, `intervals` (metric → [low, high]), `parameters` and `seconds` of
+        training. A value that is not a number is null.
+    """
+    metric = content.compared
+    contenders = [
+        {
+            "name": contender.name,
+            "metrics": {name: _finite(value) for name, value in contender.metrics.items()},
+            "intervals": {name: [_finite(end) for end in content.confidence(place, name)] for name in content.shown},
+            "parameters": dict(contender.parameters),
+            "seconds": None if contender.seconds is None else round(contender.seconds, 3),
+        }
+        for place, contender in enumerate(content.contenders)
+    ]
+    told: dict[str, Any] = {
+        "judgedOn": content.judged_on,
+        "rows": content.judged,
+        "metric": metric,
+        "direction": "Maximize" if content.higher_is_better else "Minimize",
+        "contenders": contenders,
+    }
+    return json.dumps(told, ensure_ascii=False, indent=2)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
