@@ -113,4 +113,5 @@ def _cpu_model() -> str:
 
 
 def _digits(figure: float) -> int:
-    return 0 if abs(figure) >= 100 else 1 if abs(figure) >= 10 else 2
+    size = abs(figure)
+    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3

@@ -54,10 +54,10 @@ def write_subset(folder: Path, *, train: int, validation: int, labels: int) -> P
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = _source()
-    frequent = [label for label, _ in Counter(row["label"] for row in _read(source, "train")).most_common(labels)]
+    frequent = [label for label, _ in Counter(row["label"] for row in read_rows(source, "train")).most_common(labels)]
     for split, wanted in (("train", train), ("validation", validation)):
-        rows = _read(source, split)
-        chosen = _in_turn([[row for row in rows if row["label"] == label] for label in frequent])[:wanted]
+        rows = read_rows(source, split)
+        chosen = in_turn([[row for row in rows if row["label"] == label] for label in frequent])[:wanted]
         if len(chosen) < wanted:
             raise ValueError(f"{source} has {len(chosen)} {split} rows of its {labels} first labels, {wanted} needed")
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
@@ -73,13 +73,14 @@ def data_section(folder: Path) -> dict[str, Any]:
     }
 
 
-def _in_turn(groups: Sequence[Sequence[Any]]) -> list[Any]:
+def in_turn(groups: Sequence[Sequence[Any]]) -> list[Any]:
     """One of each group, then the next of each; groups that are used up are left out."""
     longest = max(map(len, groups))
     return [group[index] for index in range(longest) for group in groups if index < len(group)]
 
 
-def _read(source: Path, split: str) -> list[dict[str, str]]:
+def read_rows(source: Path, split: str) -> list[dict[str, Any]]:
+    """The rows of `<split>.jsonl` in a folder."""
     return [json.loads(line) for line in (source / f"{split}.jsonl").read_text(encoding="utf-8").splitlines() if line]
 
 
