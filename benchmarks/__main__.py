@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import fixed_cost, reconcile, tasks, throughput
+from benchmarks import fixed_cost, reconcile, search, tasks, throughput
 from benchmarks.results import Table, machine
 
 Benchmark = Callable[[Path, bool], Table]
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "fixed_cost": lambda folder, small: fixed_cost.run(folder, fixed_cost.SMALL if small else fixed_cost.FULL),
     "throughput": lambda folder, small: throughput.run(folder, throughput.SMALL if small else throughput.FULL),
     "reconcile": lambda folder, small: reconcile.run(folder, reconcile.SMALL if small else reconcile.FULL),
+    "search": lambda folder, small: search.run(folder, search.SMALL if small else search.FULL),
     "tasks": lambda folder, small: tasks.run(folder, tasks.SMALL if small else tasks.FULL),
 }
 

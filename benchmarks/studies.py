@@ -29,10 +29,12 @@ class CreatedStudy:
     run: Run
 
 
-def create(spec: Mapping[str, Any], url: str, *, name: str, artifacts: Path) -> CreatedStudy:
-    """Freeze `spec` (as written in YAML) and create it in the storage at `url`."""
+def create(spec: Mapping[str, Any], url: str, *, name: str, artifacts: Path, fixed_points: bool = True) -> CreatedStudy:
+    """Freeze `spec` (as written in YAML) and create it in the storage at `url`, with or without its first points."""
     parsed = StudySpec.model_validate(spec)
     run = freeze(parsed, namespace="bench", name=name, uid=name, artifacts_uri=artifacts.as_uri())
+    if not fixed_points:
+        run = run.model_copy(update={"enqueue": ()})
     study_name = optuna_study_name("bench", name, name)
     create_study(url, study_name, run, limits(parsed, generation=1))
     return CreatedStudy(url, study_name, run)

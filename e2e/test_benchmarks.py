@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks import fixed_cost, reconcile, throughput
+from benchmarks import fixed_cost, reconcile, tasks, throughput
 from benchmarks.results import Table
 
 
@@ -26,6 +26,14 @@ def test_throughput_compares_trials_an_hour(tmp_path: Path) -> None:
     ours, plain = found["frozen head: trials an hour, ours"], found["frozen head: trials an hour, plain script"]
     assert found["frozen head: faster by"] == pytest.approx(ours / plain)
     assert found["frozen head: a trial, ours"] < found["frozen head: a trial, plain script"]
+
+
+def test_a_study_s_worth_is_read_from_its_export(tmp_path: Path) -> None:
+    found = figures(tasks.run(tmp_path, tasks.SMALL))
+    shown = {what.split(": ")[1]: figure for what, figure in found.items()}
+    assert 0 < shown["accuracy, tuned"] <= 1
+    removed = (shown["accuracy, tuned"] - shown["accuracy, default"]) / (1 - shown["accuracy, default"])
+    assert shown["share of the default's error removed"] == pytest.approx(removed)
 
 
 @pytest.mark.skipif("KUBECONFIG" in os.environ, reason="the benchmark makes a control plane of its own")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as command
-from benchmarks import throughput
+from benchmarks import search, tasks, throughput
 from benchmarks.fixed_cost import Stay
 from benchmarks.reconcile import Measured, bare_job, study
 from benchmarks.results import Table
@@ -45,6 +45,22 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
         standing_cores=0,
     )
     assert found.ratio == pytest.approx(0.7)
+
+
+def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
+    races = [search.Race(0.8, 30.0, 10.0, reached=True), search.Race(0.7, 10.0, 20.0, reached=False)]
+    rows = {row.what.split(": ")[1]: row.figure for row in search._rows(tasks.INTENTS, races)}
+    assert rows["ours over random"] == pytest.approx(30 / 40)
+    assert rows["seeds that reached it"] == 1
+
+
+def test_a_winner_that_is_the_default_removes_none_of_its_error() -> None:
+    seconds = {"seconds": 2.0}
+    winner = {"name": "winner", "metrics": {"f1": 0.8}, **seconds}
+    default = {"name": "default configuration", "metrics": {"f1": 0.6}, **seconds}
+    baseline = {"name": "baseline (word shapes)", "metrics": {"f1": 0.5}, **seconds}
+    assert tasks._outcome({"contenders": [winner, default, baseline]}, "f1", 9.0).removed == pytest.approx(0.5)
+    assert tasks._outcome({"contenders": [winner, baseline]}, "f1", 9.0).removed == 0
 
 
 def test_the_studies_of_the_benchmark_are_valid() -> None:
