@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from .stores import STORES
+
 CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 
@@ -25,7 +27,7 @@ class Location:
 
 
 def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
-    """Translate `file://`, `pvc://` and `s3://`.
+    """Translate `file://`, `pvc://`, and the schemes of `STORES`.
 
     Args:
         uri: the place.
@@ -47,26 +49,12 @@ def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Lo
             if not path.is_relative_to(root):
                 raise ValueError(f"{uri} leaves the claim {parts.netloc}")
             return Location("file", str(path))
-        case "s3":
-            return Location("s3", f"{parts.netloc}{parts.path}", s3_options(credentials))
-        case _:
-            raise ValueError(f"{uri}: {parts.scheme}:// is not a place for files; known: file, pvc, s3")
-
-
-def s3_options(credentials: Mapping[str, str]) -> dict[str, object]:
-    """s3fs's arguments from AWS's usual names; those left out come from the environment, as with any AWS client."""
-    options: dict[str, object] = {}
-    for key, name in (
-        ("AWS_ACCESS_KEY_ID", "key"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ("AWS_SESSION_TOKEN", "token"),
-        ("AWS_ENDPOINT_URL", "endpoint_url"),
-    ):
-        if credentials.get(key):
-            options[name] = credentials[key]
-    if credentials.get("AWS_REGION"):
-        options["client_kwargs"] = {"region_name": credentials["AWS_REGION"]}
-    return options
+        case scheme if scheme in STORES:
+            store = STORES[scheme]
+            return Location(store.protocol, f"{parts.netloc}{parts.path}", store.options(credentials))
+        case scheme:
+            known = ", ".join(("file", "pvc", *STORES))
+            raise ValueError(f"{uri}: {scheme}:// is not a place for files; known: {known}")
 
 
 def read_credentials(folder: Path) -> dict[str, str]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from .base import Model, Name
+from .stores import STORES, UNUSABLE_STORES
 
-SOURCE_SCHEMES = ("hf", "s3", "file", "pvc", "package")
-ARTIFACT_SCHEMES = ("s3", "file", "pvc")
+_PLACES = "|".join((*map(re.escape, (*STORES, *UNUSABLE_STORES)), "file", "pvc"))
+
+
+def _usable(uri: str) -> str:
+    scheme = uri.partition("://")[0]
+    if scheme in UNUSABLE_STORES:
+        raise ValueError(f"{scheme}:// cannot be used: {UNUSABLE_STORES[scheme]}")
+    return uri
+
 
 SourceUri = Annotated[
-    str, StringConstraints(pattern=r"^(hf|s3|file|pvc|package)://[^\s?#]+$", min_length=6, max_length=1024)
+    str,
+    StringConstraints(pattern=rf"^(hf|{_PLACES}|package)://[^\s?#]+$", min_length=6, max_length=1024),
+    AfterValidator(_usable),
 ]
-ArtifactUri = Annotated[str, StringConstraints(pattern=r"^(s3|file|pvc)://[^\s?#]+$", min_length=6, max_length=1024)]
+ArtifactUri = Annotated[
+    str,
+    StringConstraints(pattern=rf"^({_PLACES})://[^\s?#]+$", min_length=6, max_length=1024),
+    AfterValidator(_usable),
+]
 Quantity = (
     Annotated[int, Field(ge=0)]
     | Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from autoglm_api.names import ARTIFACTS_CLAIM
+from autoglm_api.parts import ArtifactUri
 
 PREFIX = "AUTOGLM_OPERATOR_"
 
@@ -49,7 +50,7 @@ class Settings(BaseModel):
     pod_no_proxy: str = ""
     # Sources and artifacts
     allowed_sources: Words = ("hf://", "s3://", "pvc://", "package://")
-    artifacts_uri: str = f"pvc://{ARTIFACTS_CLAIM}"
+    artifacts_uri: ArtifactUri = f"pvc://{ARTIFACTS_CLAIM}"
     artifacts_secret: Annotated[str | None, Optional] = None
     artifacts_claim_size: str = "20Gi"
     artifacts_claim_class: Annotated[str | None, Optional] = None

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from autoglm_api.locations import Location, locate
+from autoglm_api.stores import STORES, is_store_error
 
 from .errors import BadInstructionError, StorageUnreachableError
 
@@ -21,7 +21,7 @@ CHUNK_BYTES = 8 * 1024 * 1024
 # s3fs repeats failed calls five times itself; botocore's own minute for a connection would make a typo a long hang.
 _S3_CLIENT = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 1, "mode": "standard"}}
 # Segments that a prefix must have below its bucket, claim or root before it may be removed.
-_REMOVABLE_DEPTH = {"s3": 2, "pvc": 2, "file": 3}
+_REMOVABLE_DEPTH = {**dict.fromkeys(STORES, 2), "pvc": 2, "file": 3}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ class Folder:
             raise StorageUnreachableError(
                 f"cannot {doing} {self.uri}: access denied; check the Secret's keys"
             ) from error
-        except (OSError, BotoCoreError, ClientError) as error:
+        except Exception as error:
+            if not is_store_error(error):
+                raise
             raise StorageUnreachableError(f"cannot {doing} {self.uri}: {error}") from error
 
 
@@ -127,7 +129,9 @@ def check_removable(uri: str) -> None:
     parts = urlsplit(uri)
     depth = _REMOVABLE_DEPTH.get(parts.scheme)
     if depth is None:
-        raise BadInstructionError(f"{uri}: {parts.scheme}:// is not a place for files; known: file, pvc, s3")
+        raise BadInstructionError(
+            f"{uri}: {parts.scheme}:// is not a place for files; known: {', '.join(_REMOVABLE_DEPTH)}"
+        )
     path = unquote(parts.netloc + parts.path if parts.scheme == "file" else parts.path)
     segments = [segment for segment in path.split("/") if segment not in ("", ".")]
     if ".." in segments or len(segments) < depth:

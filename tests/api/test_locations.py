@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoglm_api.locations import Location, locate, read_credentials, s3_options
+from autoglm_api.locations import Location, locate, read_credentials
+from autoglm_api.stores import s3_options
 
 
 def test_claims_lie_below_their_root(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import fsspec
 
 from autoglm_api.locations import Location
+from autoglm_api.stores import find_store, is_store_error
 
 from .errors import SourceUnreachable, TrainerError
 
@@ -83,16 +84,15 @@ def explain(uri: str, location: Location, error: Exception, refusal: type[Traine
     if denied:
         remedy = (
             "check the keys in the Secret that secretRef names and what they may read"
-            if location.protocol == "s3"
+            if find_store(location.protocol)
             else "make it readable for the trainer's user"
         )
         return refusal(f"{uri}: access denied ({text}); {remedy}")
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-        return refusal(
-            f"{uri}: no credentials; give a secretRef with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
-            " or set them in the environment"
-        )
-    if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
+        store = find_store(location.protocol)
+        keys = " and ".join(store.keys) if store else ""
+        return refusal(f"{uri}: no credentials; give a secretRef with {keys}, or set them in the environment")
+    if is_store_error(error):
         return SourceUnreachable(f"{uri}: cannot be read now ({text}); check the endpoint and the network")
     raise error
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from autoglm_api.plugins import installed
+
 from .auto import AUTO, choose_task, recognised_roles
 from .declaration import Column, Direction, TaskDeclaration
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
-from .plugins import installed
 from .question_answering import QUESTION_ANSWERING
 from .text_classification import TEXT_CLASSIFICATION
 from .text_generation import TEXT_GENERATION

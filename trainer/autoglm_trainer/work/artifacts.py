@@ -11,6 +11,7 @@ from typing import Any
 
 from autoglm_api.locations import Location
 from autoglm_api.manifest import MANIFEST
+from autoglm_api.stores import find_store, is_store_error
 from autoglm_trainer.errors import SourceUnreachable, SpecError, TrainerError
 from autoglm_trainer.sources import file_system
 
@@ -113,12 +114,11 @@ class Artifacts:
                 " in artifacts.secretRef, read, write and delete there"
             )
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-            return SpecError(
-                f"artifacts.uri {self.uri}: no credentials; give artifacts.secretRef with AWS_ACCESS_KEY_ID and"
-                " AWS_SECRET_ACCESS_KEY"
-            )
+            store = find_store(self.root.protocol)
+            keys = " and ".join(store.keys) if store else ""
+            return SpecError(f"artifacts.uri {self.uri}: no credentials; give artifacts.secretRef with {keys}")
         if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError) or "NoSuchBucket" in text:
             return SpecError(f"artifacts.uri {self.uri} is no folder or bucket ({text}); check the path")
-        if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "aiohttp", "aiobotocore")):
+        if is_store_error(error):
             return SourceUnreachable(f"artifacts.uri {self.uri} does not answer now: {text}")
         raise error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoglm_api.catalog.plugins import installed
+from autoglm_api.plugins import installed
 
 from .adapters import DORA, IA3, LORA
 from .declaration import MethodDeclaration
