@@ -13,6 +13,7 @@ OWNER_NAME = "AUTOGLM_POD_NAME"
 OWNER_IDENTITY = "AUTOGLM_POD_UID"
 CPU_LIMIT = "AUTOGLM_CPU_LIMIT"
 GPUS = "AUTOGLM_GPUS"
+RANKS = "AUTOGLM_RANKS"
 SECRETS_ROOT = "AUTOGLM_SECRETS_ROOT"
 CLAIMS_ROOT = "AUTOGLM_CLAIMS_ROOT"
 SCRATCH = "AUTOGLM_SCRATCH"
@@ -37,7 +38,8 @@ class WorkerEnvironment(Model):
         storage_url: `postgresql+psycopg://…` or `journal:///path`.
         study: Optuna study name, `<namespace>/<name>/<uid>`.
         cpu_limit: whole cores for torch threads; at least 1.
-        gpus: GPUs the pod holds, for GPU-seconds.
+        gpus: GPUs the pod holds: for GPU-seconds, and each a rank of data parallel training.
+        ranks: processes that train one trial together; 0 = one for each GPU.
         secrets_root: a folder per place (`model`, `data`, `artifacts`), each a mounted Secret, if there is one.
         claims_root: a folder per mounted claim: `pvc://<claim>/<path>` is `<claims_root>/<claim>/<path>`.
         limits_seconds: how often the study's limits are read again while a trial is training.
@@ -49,6 +51,7 @@ class WorkerEnvironment(Model):
     owner_identity: str
     cpu_limit: int = 1
     gpus: int = 0
+    ranks: int = 0
     secrets_root: Path = Path(DEFAULT_SECRETS_ROOT)
     claims_root: Path = Path(DEFAULT_CLAIMS_ROOT)
     scratch: Path = Path("/tmp")
@@ -69,6 +72,7 @@ class WorkerEnvironment(Model):
             owner_identity=environ[OWNER_IDENTITY],
             cpu_limit=max(1, int(environ.get(CPU_LIMIT, "1") or "1")),
             gpus=int(environ.get(GPUS, "0") or "0"),
+            ranks=int(environ.get(RANKS, "0") or "0"),
             secrets_root=Path(environ.get(SECRETS_ROOT, DEFAULT_SECRETS_ROOT)),
             claims_root=Path(environ.get(CLAIMS_ROOT, DEFAULT_CLAIMS_ROOT)),
             scratch=Path(environ.get(SCRATCH, "/tmp")),

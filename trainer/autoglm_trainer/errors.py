@@ -8,7 +8,8 @@ TrainerError
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
 ├── NonFinite      this point leads to NaN or infinity; the trial has no result
-├── Infeasible     this point cannot be trained here (out of memory twice); the search goes on
+├── Infeasible     this point cannot be trained here (too much memory, or out of it twice); the search goes on
+├── RankLost       another process of data parallel training is gone; this one cannot go on without it
 └── Interrupted    the attempt was ended from outside: released, timed out, stopped, lease lost
 """
 
@@ -61,6 +62,12 @@ class Infeasible(TrainerError):  # noqa: N818 - a verdict about the point, not a
     """This point cannot be trained here."""
 
     cause = Cause.INFEASIBLE
+
+
+class RankLost(TrainerError):  # noqa: N818 - what is so, not what broke
+    """Another process of data parallel training is gone."""
+
+    cause = Cause.CRASHED
 
 
 class Interrupted(TrainerError):  # noqa: N818 - an outside event, not a fault

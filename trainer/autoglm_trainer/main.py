@@ -29,7 +29,7 @@ def main() -> None:
         sys.stderr.write(f"autoglm-trainer: the environment cannot be read: {error}\n")
         sys.exit(ExitCode.OTHER)
     for name in THREADS:
-        os.environ.setdefault(name, str(environment.cpu_limit))
+        os.environ.setdefault(name, str(max(1, environment.cpu_limit // max(1, environment.ranks, environment.gpus))))
     # Threads that wait by spinning take each other's cores where those are shared or throttled: ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from .work.process import export, work

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.trainer.task.making import Control
 
 from autoglm_trainer.tuning.patience import Patience
@@ -66,3 +67,22 @@ def test_nan_is_never_better_and_smaller_may_be() -> None:
     for _ in range(9):
         endless.note(0.0, {})
     assert not endless.over
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_training_in_sixteen_bits_learns_as_in_thirty_two_and_resumes(
+    load: Callable[[str], LoadedTuned], task: LoadedTuned, tmp_path: Path, half: torch.dtype
+) -> None:
+    point = {**POINT, "epochs": 8, "head_learning_rate": 3e-2}
+    full = task.fit(point, Control())
+    halved = load("bert")
+    assert halved.base.half is None, "a CPU is slower in 16 bits"
+    halved.base.half = half  # as on a GPU; a CPU can do it too
+    fitted = halved.fit(point, Control())
+    assert {value.dtype for value in fitted.weights.values()} == {torch.float32}
+    assert fitted.evaluate("test")["accuracy"] > 0.65
+    assert 1e-5 < np.abs(answers(fitted) - answers(full)).mean() < 1
+    with pytest.raises(InterruptedError):
+        halved.fit(point, Control(save_to=tmp_path / "checkpoint", stop_after_beats=8))
+    resumed = halved.fit(point, Control(resume_from=tmp_path / "checkpoint"))
+    assert np.array_equal(answers(resumed), answers(fitted))

@@ -13,10 +13,17 @@ from .method import Fitting
 
 def fit_by_gradient(fitting: Fitting) -> None:
     """Run the training loop, from the control's checkpoint if there is one."""
-    patience = Patience(fitting.settings.patience, maximize=fitting.maximize)
-    Loop(fitting.network, fitting.examples, fitting.criterion, fitting.settings, fitting.control.seed, patience).run(
-        fitting.control, fitting.evaluate, pad_id=fitting.base.pad_id
+    loop = Loop(
+        fitting.network,
+        fitting.examples,
+        fitting.criterion,
+        fitting.settings,
+        fitting.control.seed,
+        Patience(fitting.settings.patience, maximize=fitting.maximize),
+        ranks=fitting.ranks,
+        half=fitting.base.half,
     )
+    loop.run(fitting.control, fitting.evaluate, pad_id=fitting.base.pad_id)
 
 
 def set_dropout(backbone: nn.Module, dropout: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.features import Features
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.tuning.ranks import Ranks
 from autoglm_trainer.tuning.settings import Settings
 
 Loss = Callable[[Tensor], Tensor]
@@ -27,6 +28,7 @@ class Fitting:
         criterion: examples → the loss of their logits, (answers, outputs) → ().
         evaluate: the objective metric of the network on validation rows, as it is now; True = and as it stays.
         maximize: whether more of it is better.
+        ranks: who trains together with this process.
     """
 
     network: Network
@@ -38,6 +40,7 @@ class Fitting:
     control: TrialControl
     evaluate: Callable[[bool], float]
     maximize: bool = True
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 class Method(Protocol):

@@ -20,6 +20,7 @@ from autoglm_api.study import ModelSource
 from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
 
+from .network import half_type
 from .source import find_model
 from .weights import load_weights, short
 from .writer import Writer, load_whole, make_writer
@@ -37,6 +38,7 @@ class BaseModel:
         max_tokens: the longest input the model takes, in tokens.
         is_float32: whether the pretrained weights are held in 32 bits; on a CPU always.
         writer: the whole model that `backbone` is a part of, where a task needs it to write texts.
+        half: the 16-bit type that training computes in; None = 32 bits throughout.
     """
 
     backbone: nn.Module
@@ -48,6 +50,7 @@ class BaseModel:
     device: torch.device
     is_float32: bool
     writer: Writer | None = None
+    half: torch.dtype | None = None
     _adapted: BaseTuner | None = field(default=None, repr=False)
     _pristine: dict[nn.Parameter, Tensor] = field(default_factory=dict, repr=False)
 
@@ -141,6 +144,7 @@ def load_model(model: ModelSource, places: Places, *, writes: bool = False) -> B
         device=device,
         is_float32=next(backbone.parameters()).dtype == torch.float32,
         writer=None if whole is None else make_writer(model.source, whole, loaded, tokenizer, pad_id),
+        half=half_type(device),
     )
 
 

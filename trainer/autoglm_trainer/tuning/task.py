@@ -37,6 +37,7 @@ from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
 
 from .problem import Learning, Problem
+from .ranks import Following, Order, Ranks, Verdict
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
 LATENCY = "latency_p95_ms"
@@ -56,6 +57,7 @@ class LoadedTuned(Generic[P]):
         metric: the objective's.
         time_every_model: whether the study judges models by their latency. Otherwise a network's latency is measured
             once, since it does not depend on its weights.
+        ranks: who trains together with this process.
         current: the model whose weights the shared backbone holds.
     """
 
@@ -63,6 +65,7 @@ class LoadedTuned(Generic[P]):
     base: BaseModel
     metric: str
     time_every_model: bool = False
+    ranks: Ranks = field(default_factory=Ranks)
     current: FittedTuned | None = None
     latencies: dict[tuple[object, ...], float] = field(default_factory=dict)
     features: Features = field(init=False)
@@ -143,10 +146,23 @@ class LoadedTuned(Generic[P]):
                 control=control,
                 evaluate=lambda trained: fitted.measure_now(self.metric, trained=trained),
                 maximize=self.problem.declaration.metrics[self.metric] == "Maximize",
+                ranks=self.ranks,
             )
         )
         fitted.weights = fitted.network.trained_weights()
         return fitted
+
+    def follow(self, order: Order) -> None:
+        """Train as rank 0 of data parallel training does; the model is its alone."""
+        settings = replace(self.problem.settings(order.parameters), accumulation=order.accumulation)
+        resume_from = Path(order.resume_from) if order.resume_from else None
+        self.ranks.verdict = None
+        try:
+            self._fit(settings, Following(order.seed, resume_from))
+        except torch.OutOfMemoryError:
+            if self.ranks.verdict != Verdict.OUT_OF_MEMORY:
+                raise  # rank 0 does not know of it and must learn it by this one's end
+            self._free()
 
     def fitted(self, settings: Any, network: Network | None, weights: dict[str, Tensor]) -> FittedTuned:
         """A model of this task; without a network it makes one from `weights` when it is needed."""

@@ -17,6 +17,7 @@ from autoglm_trainer.model.network import Network
 from autoglm_trainer.tokens.examples import Examples, Tokens, collate
 
 from .patience import Patience
+from .ranks import Order, Ranks, Verdict
 from .settings import Settings
 
 REPORTS_PER_EPOCH = 2
@@ -41,14 +42,21 @@ class Loop:
         settings: Settings,
         seed: int,
         patience: Patience,
+        *,
+        ranks: Ranks | None = None,
+        half: torch.dtype | None = None,
     ) -> None:
+        """`half`: the 16-bit type that the device computes in where it can; None = 32 bits throughout."""
         self.network, self.examples, self.criterion = network, examples, criterion
         self.settings, self.seed, self.patience = settings, seed, patience
+        self.ranks, self.half = ranks or Ranks(), half
         self.device = next(network.parameters()).device
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self.steps_per_epoch = math.ceil(len(examples) / settings.batch_size)
         self.total = self.steps_per_epoch * settings.epochs
         self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
+        # Gradients of float16 would vanish unscaled; bfloat16 has float32's range.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half == torch.float16)
         self.step = 0
         self.reported = 0
 
@@ -62,19 +70,44 @@ class Loop:
         """
         if control.resume_from is not None:
             self.load(control.resume_from)
-        while self.step < self.total and not self.patience.over:
-            epoch, within = divmod(self.step, self.steps_per_epoch)
-            for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
-                self._advance(self.examples.take(batch), pad_id)
-                control.heartbeat()
-                reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
-                if reached > self.reported:
-                    self._report(reached, control, evaluate)
-                control.checkpoint(self.reported, self.save)
-                if self.patience.over:
-                    break
+        parameters, resume_from = dict(self.settings.point), str(control.resume_from or "") or None
+        order = Order(parameters, self.settings.accumulation, self.seed, resume_from)
+        self.ranks.begin(order, [*self.trained.values()])
+        if self.ranks.rank:
+            self._follow(pad_id)
+            return
+        try:
+            self._lead(control, evaluate, pad_id)
+        finally:
+            self.ranks.end()
         if self.patience.weights():
             self.network.load_trained(self.patience.weights())
+
+    def _lead(self, control: TrialControl, evaluate: Callable[[bool], float], pad_id: int) -> None:
+        for examples in self._ahead():
+            self._advance(examples, pad_id)
+            control.heartbeat()
+            reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
+            if reached > self.reported:
+                self._report(reached, control, evaluate)
+            control.checkpoint(self.reported, self.save)
+
+    def _follow(self, pad_id: int) -> None:
+        """Advance until rank 0 says that it is over."""
+        for examples in self._ahead():
+            torch.manual_seed(random.Random(f"{self.seed}/{self.ranks.rank}/{self.step}").getrandbits(63))
+            if self._advance(examples, pad_id) == Verdict.END:
+                return
+        self.ranks.agree(Verdict.GO_ON)
+
+    def _ahead(self) -> Iterator[Examples]:
+        """The batches from here to the end."""
+        while self.step < self.total:
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
+                if self.patience.over:
+                    return
+                yield self.examples.take(batch)
 
     def _report(self, reached: int, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
         self.reported = reached
@@ -83,19 +116,40 @@ class Loop:
         self.patience.note(value, self.trained)
         control.report(reached, value)
 
-    def _advance(self, examples: Examples, pad_id: int) -> None:
+    def _advance(self, examples: Examples, pad_id: int) -> Verdict:
+        """One step of the optimiser, by all ranks; none if one of them has ended the training."""
         self.network.train()
+        try:
+            self._differentiate(examples, pad_id)
+            verdict = self.ranks.agree(Verdict.GO_ON)
+            if verdict == Verdict.GO_ON:
+                self._step()
+        except torch.OutOfMemoryError:
+            self.ranks.agree(Verdict.OUT_OF_MEMORY)
+            raise
+        if verdict == Verdict.OUT_OF_MEMORY:
+            raise torch.OutOfMemoryError("another rank's GPU is out of memory")
+        return verdict
+
+    def _differentiate(self, examples: Examples, pad_id: int) -> None:
+        """Gradients of this rank's share of a batch."""
+        own, answers = self.ranks.share(examples), sum(map(len, examples.targets))
+        for part, share in _parts(own, self.settings.accumulation, answers) if own is not None else ():
+            batch = collate(part, pad_id=pad_id, device=self.device)
+            with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
+                logits = self.network.answers(batch)
+                loss = self.criterion(part)(logits) * share
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def _step(self) -> None:
         rate = self._schedule()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        for part, share in _parts(examples, self.settings.accumulation):
-            batch = collate(part, pad_id=pad_id, device=self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                logits = self.network.answers(batch)
-                loss = self.criterion(part)(logits) * share
-            loss.backward()  # type: ignore[no-untyped-call]
+        self.ranks.add_up([*self.trained.values()])
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
@@ -141,7 +195,7 @@ class Loop:
             state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
         save_file(state, folder / _STATE)
         counts = {"step": self.step, "reported": self.reported, "total": self.total}
-        position = {**counts, "patience": self.patience.save(folder)}
+        position = {**counts, "patience": self.patience.save(folder), "scaler": self.scaler.state_dict()}
         (folder / _POSITION).write_text(json.dumps(position))
 
     def load(self, folder: Path) -> None:
@@ -165,6 +219,8 @@ class Loop:
             torch.cuda.set_rng_state(state["generator:cuda"], self.device)
         self.step, self.reported = position["step"], position["reported"]
         self.patience.load(folder, position["patience"], device=str(self.device))
+        if position.get("scaler"):
+            self.scaler.load_state_dict(position["scaler"])
 
 
 def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -181,11 +237,10 @@ def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[in
     return found
 
 
-def _parts(examples: Examples, count: int) -> Iterator[tuple[Examples, float]]:
-    """The batch in `count` parts, each with its share of the answers: losses are means over these."""
+def _parts(examples: Examples, count: int, answers: int) -> Iterator[tuple[Examples, float]]:
+    """`examples` in `count` parts, each with its share of the batch's `answers`: losses are means over these."""
     size = math.ceil(len(examples) / count)
-    answers = [len(targets) for targets in examples.targets]
     for start in range(0, len(examples), size):
         rows = range(start, min(start + size, len(examples)))
-        share = sum(answers[row] for row in rows) / max(1, sum(answers))
-        yield (examples, 1.0) if len(rows) == len(examples) else (examples.take(rows), share)
+        part = examples if len(rows) == len(examples) else examples.take(rows)
+        yield part, sum(map(len, part.targets)) / max(1, answers)

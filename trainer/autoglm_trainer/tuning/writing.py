@@ -134,7 +134,7 @@ class FittedWriting(FittedTuned):
             for chosen in batches([*map(len, prompts)], penalised=settings.repetition_penalty != 1):
                 ids, mask = frame.pad_left([prompts[index] for index in chosen])
                 read = torch.tensor(ids, device=device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=not self.task.base.is_float32):
+                with torch.autocast(device.type, self.task.base.half, enabled=not self.task.base.is_float32):
                     written = model.generate(read, attention_mask=torch.tensor(mask, device=device))
                 for index, tokens in zip(chosen, written[:, read.shape[1] :].tolist(), strict=True):
                     found[index] = self.writing.text(frame.answer(tokens)[0])

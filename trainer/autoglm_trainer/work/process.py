@@ -30,6 +30,7 @@ from autoglm_trainer.contract import LoadedTask
 from autoglm_trainer.errors import DataError, SpecError, TrainerError
 from autoglm_trainer.logs import TailHandler, configure
 
+from .crew import Crew, muster
 from .places import artifact_place, input_places
 from .surroundings import look_around
 from .termination import write_termination
@@ -48,6 +49,7 @@ class Process:
     environment: WorkerEnvironment
     watchdog: Watchdog = field(init=False)
     log: TailHandler = field(default_factory=TailHandler)
+    crew: Crew | None = None
 
     def __post_init__(self) -> None:
         configure(self.environment.study)
@@ -69,6 +71,26 @@ class Process:
 
         return get_task(run.task).load(run, input_places(self.environment))
 
+    def share(self, run: Run, loaded: LoadedTask) -> None:
+        """Start the other ranks of data parallel training, where there is more than one GPU.
+
+        Raises:
+            RankLost: one cannot be had.
+        """
+        import torch
+
+        from autoglm_trainer.tuning.ranks import join
+        from autoglm_trainer.tuning.task import LoadedTuned
+
+        # One process a GPU; what the pod asks for may be more than torch can use.
+        count = self.environment.ranks or min(self.environment.gpus, torch.cuda.device_count())
+        if count < 2 or not isinstance(loaded, LoadedTuned):
+            return
+        self.crew = muster(run, self.environment, loaded.digests, count)
+        ranks = join(0, count, self.crew.folder, loaded.base.device)
+        ranks.call, ranks.explain = self.crew.call, self.crew.explain
+        loaded.ranks = ranks
+
     def ended(self, body: Callable[[], ExitCode]) -> ExitCode:
         """Run `body`; every way out leaves an exit code, and all but success a termination message."""
         try:
@@ -85,6 +107,9 @@ class Process:
         except Exception as error:
             logger.exception("the trainer failed")
             return self._last_word(ExitCode.OTHER, Cause.CRASHED, f"{type(error).__name__}: {error}")
+        finally:
+            if self.crew is not None:
+                self.crew.close()
 
     def _last_word(self, code: ExitCode, cause: Cause, message: str) -> ExitCode:
         logger.error("%s", message)
@@ -103,6 +128,8 @@ def work(environment: WorkerEnvironment) -> ExitCode:
         try:
             artifacts = artifact_place(environment, run)
             loaded = process.load(run)
+            if max(environment.ranks, environment.gpus) > 1:
+                process.share(run, loaded)
             surroundings = write_surroundings(study, look_around(loaded))
         except (SpecError, DataError) as error:
             # Every worker would meet it: the study ends.

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 KEPT_WEIGHTS = 3
 WEIGHTS = "trials"
 _EXITS = {Cause.SPEC: ExitCode.SPEC, Cause.DATA: ExitCode.DATA}
-_ENDS_PROCESS = {Cause.RELEASED, Cause.LOST, Cause.OUT_OF_MEMORY}
+_ENDS_PROCESS = {Cause.RELEASED, Cause.LOST, Cause.OUT_OF_MEMORY, Cause.CRASHED}
 
 
 @dataclass
