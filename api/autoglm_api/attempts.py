@@ -29,6 +29,7 @@ class TrialAttribute(StrEnum):
     METRICS = "autoglm:metrics"
     WEIGHTS = "autoglm:weights"
     SIZES = "autoglm:sizes"
+    MEMORY = "autoglm:memory"
     SECONDS = "autoglm:seconds"
     GPUS = "autoglm:gpus"
 

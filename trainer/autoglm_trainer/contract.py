@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
 
@@ -178,6 +178,29 @@ class Predictions(Protocol):
 
     def sections(self) -> list[Section]:
         """What the report shows of where the model is wrong."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """What a trial will need, about, beside what there is; all that this process, and those that train with it, hold.
+
+    Attributes:
+        needed: bytes.
+        limit: bytes.
+        place: `the GPU`, `the container`.
+    """
+
+    needed: int
+    limit: int
+    place: str
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A loaded task that knows before a trial what memory it will take; a trial that cannot fit is not begun."""
+
+    def estimate(self, parameters: Mapping[str, Scalar]) -> MemoryEstimate | None:
+        """What `fit` will need at `parameters`; None where it cannot be told."""
 
 
 class LoadedTask(Protocol):

@@ -16,7 +16,7 @@ from autoglm_api.exits import Cause, ExitCode, Termination
 from autoglm_store.attempts import create_retry, fail
 from autoglm_store.ledger import best, counts, gpu_seconds, retries_due
 from autoglm_store.limits import read_fatal, read_run, write_limits
-from autoglm_trainer.contract import TrialControl
+from autoglm_trainer.contract import MemoryEstimate, TrialControl
 from autoglm_trainer.errors import DataError, Infeasible, SpecError
 
 from .processes import make_worker
@@ -194,6 +194,30 @@ def test_a_point_that_the_task_calls_infeasible_is_told_so(journal: str, tmp_pat
     trial = study.get_trials()[0]
     assert counts([trial], limits).infeasible == 1
     assert trial.user_attrs[TrialAttribute.MESSAGE] == "max_length 4096 does not fit"
+
+
+def test_a_trial_that_cannot_fit_is_infeasible_before_it_begins_and_one_that_may_is_tried(
+    journal: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Large(FakeTask):
+        def estimate(self, parameters: Point) -> MemoryEstimate:
+            return MemoryEstimate(needed=int(float(parameters["x"]) * 2**30), limit=2**30, place="the container")
+
+    task = Large()
+    wide = [{"name": "x", "float": {"min": 0.0, "max": 9.0}}]
+    with caplog.at_level(logging.WARNING):
+        _, study, limits = work(
+            journal, tmp_path, task, parameters=wide, enqueue=points(7.0, 1.25, 0.5), trials={"max": 3}
+        )
+    trials = study.get_trials()
+    assert task.fitted == points(1.25, 0.5)
+    assert (len(trials), counts(trials, limits).infeasible) == (3, 1)
+    message = trials[0].user_attrs[TrialAttribute.MESSAGE]
+    assert "about 7.00 GiB of memory and the container has 1.00 GiB: a smaller batch_size" in message
+    assert trials[1].user_attrs[TrialAttribute.MEMORY] == {"neededBytes": 5 * 2**28, "limitBytes": 2**30}
+    assert [line.getMessage() for line in caplog.records if "are needed" in line.message] == [
+        "trial 1: about 1.25 GiB of the container's 1.00 GiB are needed"
+    ]
 
 
 def test_a_hopeless_trial_is_pruned_by_its_reports(journal: str, tmp_path: Path) -> None:

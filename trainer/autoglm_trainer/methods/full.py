@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tuning.settings import Settings
 
@@ -16,6 +17,11 @@ class Full:
     """Full fine-tuning; the pretrained weights stay in memory for the next trial."""
 
     frozen_backbone = False
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """Everything is copied."""
+        own = [*base.backbone.parameters(), *(base.writer.output.parameters() if base.writer is not None else ())]
+        return Footprint(trained=sum(value.numel() for value in dict.fromkeys(own)))
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone, unfrozen."""

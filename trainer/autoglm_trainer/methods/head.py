@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from autoglm_trainer.errors import NonFinite
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head as NetworkHead
 from autoglm_trainer.model.network import Network
 from autoglm_trainer.tuning.settings import Settings
@@ -26,6 +27,10 @@ class Head:
     """Frozen backbone, convex fit: the same answer for every seed."""
 
     frozen_backbone = True
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """Nothing is kept of a pass; the linear layer is small."""
+        return Footprint(trained=0, layers=0)
 
     def build(self, base: BaseModel, settings: Settings, head: NetworkHead) -> Network:
         """Only the linear layer is trainable; dropout has no place in an exact solution."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tuning.settings import Settings
 
@@ -23,6 +24,10 @@ class IA3:
     """Factors and output layer are trained; the base weights are untouched."""
 
     frozen_backbone = False
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """Few factors, but what they multiply is kept."""
+        return Footprint(trained=0, beside=0.5)
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone with factors of one."""

@@ -6,6 +6,7 @@ import peft
 from torch import nn
 
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tuning.settings import Settings
 
@@ -18,6 +19,13 @@ class Lora:
 
     frozen_backbone = False
     use_dora = False
+    beside = 2.5
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """Two thin matrices for each linear layer, and its masked input."""
+        linear = [module for module in base.backbone.modules() if isinstance(module, nn.Linear)]
+        trained = sum(settings.lora_r * (module.in_features + module.out_features) for module in linear)
+        return Footprint(trained=trained, beside=self.beside)
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone with fresh adapters."""
@@ -47,3 +55,4 @@ class Dora(Lora):
     """Weight-decomposed adapters: direction by low rank, length by a vector."""
 
     use_dora = True
+    beside = 5.5

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autoglm_trainer.contract import TrialControl
 from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.features import Features
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tokens.examples import Examples
 from autoglm_trainer.tuning.ranks import Ranks
@@ -48,6 +49,9 @@ class Method(Protocol):
 
     frozen_backbone: bool
     """Whether predictions can be made from kept features."""
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """What it will add to the clean model, before it is built."""
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """A network around the base model, on its device; exactly what this method trains has `requires_grad`."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tuning.settings import Settings
@@ -21,6 +22,10 @@ class SoftPrompt:
     frozen_backbone = False
     name: str
     guided: type[Guided]
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """Few numbers, but longer texts."""
+        return Footprint(trained=0, tokens=int(settings.point["prompt_length"]))
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone behind what is learned."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.model.base import BaseModel
+from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
 from autoglm_trainer.tuning.settings import Settings
 
@@ -19,6 +20,13 @@ class Unfreeze:
     """The layers below stay as they were pretrained and are never copied."""
 
     frozen_backbone = False
+
+    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+        """The top layers are copied, and keep what goes through them."""
+        count = int(settings.point["unfrozen_layers"])
+        names = _depths(base.backbone, count)
+        own = [value.numel() for name, value in base.backbone.named_parameters() if name in names]
+        return Footprint(trained=sum(own), layers=count)
 
     def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
         """The clean backbone with its top layers trainable."""

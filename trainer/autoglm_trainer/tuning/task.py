@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
-from autoglm_trainer.contract import ExportDescription, Predictions, SplitName, TrialControl
+from autoglm_trainer.contract import ExportDescription, MemoryEstimate, Predictions, SplitName, TrialControl
 from autoglm_trainer.errors import DataError, Infeasible
 from autoglm_trainer.methods import Fitting, Method, get_method
 from autoglm_trainer.metrics import Floats, latency_p95_ms
@@ -32,6 +32,7 @@ from autoglm_trainer.model.graph import (
     write_tokenizer,
     write_weights,
 )
+from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, limit_bytes, resident_bytes, training_bytes
 from autoglm_trainer.model.network import Network
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
@@ -59,6 +60,7 @@ class LoadedTuned(Generic[P]):
             once, since it does not depend on its weights.
         ranks: who trains together with this process.
         current: the model whose weights the shared backbone holds.
+        resident: bytes that the process holds without a trial.
     """
 
     problem: P
@@ -69,9 +71,11 @@ class LoadedTuned(Generic[P]):
     current: FittedTuned | None = None
     latencies: dict[tuple[object, ...], float] = field(default_factory=dict)
     features: Features = field(init=False)
+    resident: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.features = Features(self.base)
+        self.resident = resident_bytes(self.base.device)
 
     @property
     def digests(self) -> DataDigests:
@@ -151,6 +155,33 @@ class LoadedTuned(Generic[P]):
         )
         fitted.weights = fitted.network.trained_weights()
         return fitted
+
+    def estimate(self, parameters: Mapping[str, Scalar]) -> MemoryEstimate | None:
+        """What `fit` will need; None where the model's config does not tell its sizes."""
+        settings, base = self.problem.settings(parameters), self.base
+        try:
+            shape = Shape.of(base.backbone.config, base.device, dropout=settings.dropout)
+        except AttributeError:
+            return None
+        self.current = None
+        base.clean()
+        footprint = get_method(settings.method).footprint(base, settings)
+        examples = self.problem.examples("train", settings)
+        longest = max(map(len, examples.tokens)) + footprint.tokens
+        part = -(-min(settings.batch_size, len(examples)) // (self.ranks.count * settings.accumulation))
+        outputs = self.problem.head(base, settings).output.out_features
+        trained = Pass(part, longest, part * max(examples.sizes), outputs)
+        needed = max(
+            training_bytes(shape, trained, footprint, half=base.half is not None),
+            inference_bytes(shape, replace(trained, examples=INFERENCE_BATCH), half=not base.is_float32),
+        )
+        on_gpu = base.device.type == "cuda"
+        return MemoryEstimate(
+            # On a CPU all ranks share the container's memory; of GPUs each has its own.
+            needed=(self.resident + needed) * (1 if on_gpu else self.ranks.count),
+            limit=limit_bytes(base.device),
+            place="the GPU" if on_gpu else "the container",
+        )
 
     def follow(self, order: Order) -> None:
         """Train as rank 0 of data parallel training does; the model is its alone."""

@@ -16,7 +16,8 @@ from autoglm_api.run import Run
 from autoglm_store.attempts import leased, set_attribute
 from autoglm_store.errors import LeaseLost
 from autoglm_store.points import Assignment
-from autoglm_trainer.errors import Interrupted, TrainerError
+from autoglm_trainer.contract import MemoryEstimate
+from autoglm_trainer.errors import Infeasible, Interrupted, TrainerError
 
 from .artifacts import Artifacts
 from .watchdog import Watchdog
@@ -24,6 +25,9 @@ from .watchdog import Watchdog
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
+# Estimates are right within a factor of 1.5: what is refused could not have been trained.
+REFUSED_BEYOND = 1.5
+NEAR = 0.8
 
 
 class Attempt:
@@ -82,6 +86,24 @@ class Attempt:
     def resume_from(self) -> Path | None:
         """What an earlier attempt saved, on this machine."""
         return self._resume_from
+
+    def expect(self, estimate: MemoryEstimate) -> None:
+        """Note what memory the trial will need.
+
+        Raises:
+            Infeasible: far more than there is.
+        """
+        noted = {"neededBytes": estimate.needed, "limitBytes": estimate.limit}
+        set_attribute(self._study, self.assignment.trial, TrialAttribute.MEMORY, noted)
+        share = estimate.needed / estimate.limit
+        needed, limit = (f"{amount / 2**30:.2f} GiB" for amount in (estimate.needed, estimate.limit))
+        if share > REFUSED_BEYOND:
+            raise Infeasible(
+                f"this point needs about {needed} of memory and {estimate.place} has {limit}: a smaller batch_size or"
+                " max_length, more accumulation, lora in place of full, or a smaller model needs less"
+            )
+        if share > NEAR:
+            logger.warning("trial %d: about %s of %s's %s are needed", self.number, needed, estimate.place, limit)
 
     def report(self, step: int, value: float) -> None:
         """Store the value, then ask the pruner; a step that an earlier attempt reported is passed over."""

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from autoglm_api.exits import Cause
 from autoglm_api.run import Run
 from autoglm_store.errors import StoreError
-from autoglm_trainer.contract import FittedModel, LoadedTask
+from autoglm_trainer.contract import Estimates, FittedModel, LoadedTask
 from autoglm_trainer.errors import TrainerError
 
 from .attempt import Attempt
@@ -49,7 +49,10 @@ def train(loaded: LoadedTask, run: Run, attempt: Attempt) -> Outcome:
     """
     try:
         attempt.heartbeat()
-        model = loaded.fit(attempt.assignment.parameters, attempt)
+        parameters = attempt.assignment.parameters
+        if isinstance(loaded, Estimates) and (estimate := loaded.estimate(parameters)) is not None:
+            attempt.expect(estimate)
+        model = loaded.fit(parameters, attempt)
         metrics = model.evaluate("validation")
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)

@@ -1,0 +1,110 @@
+"""The estimate of a trial's memory: against what real training took, and what it says of the knobs."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.trainer.task.making import WORDS, Control, make_places, make_run, write_rows, write_tokenizer
+from transformers import BertConfig, BertModel, GlmConfig, GlmModel
+
+from autoglm_trainer.model.memory import resident_bytes
+from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tuning.task import LoadedTuned
+
+FACTOR = 1.5
+SIZES = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 500}
+STATUS = Path("/proc/self/status")
+
+
+class Brief(Control):
+    """Two steps, of which the second is the fullest."""
+
+    def heartbeat(self) -> None:
+        super().heartbeat()
+        if self.beats == 2:
+            raise InterruptedError
+
+
+def peak_bytes() -> int:
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedTuned]:
+    folder = tmp_path_factory.mktemp("memory")
+    rows = [
+        {"text": " ".join(WORDS[(row * 7 + word) % 15] for word in range(62)), "label": "ab"[row % 2]}
+        for row in range(80)
+    ]
+
+    def load(architecture: str) -> LoadedTuned:
+        torch.manual_seed(0)
+        model: Any = (
+            BertModel(BertConfig(**SIZES, intermediate_size=1024))
+            if architecture == "bert"
+            else GlmModel(GlmConfig(**SIZES, intermediate_size=768, num_key_value_heads=2, head_dim=64, pad_token_id=0))
+        )
+        model.save_pretrained(folder / architecture)
+        write_tokenizer(folder / architecture)
+        run = make_run(f"file://{folder / architecture}", write_rows(folder / "train.jsonl", rows))
+        task = get_task(run.task).load(run, make_places(folder))
+        assert isinstance(task, LoadedTuned)
+        return task
+
+    return load
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the kernel does not tell a process's peak")
+@pytest.mark.parametrize("architecture", ["bert", "glm"])
+def test_what_training_takes_is_what_was_estimated_within_a_factor(
+    loaded: Callable[[str], LoadedTuned], architecture: str
+) -> None:
+    task, ratios = loaded(architecture), {}
+    for method in ("full", "lora"):
+        point = {"method": method, "batch_size": 16, "max_length": 64, "epochs": 1}
+        estimate = task.estimate(point)
+        assert estimate is not None
+        task._free()
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        before = resident_bytes(torch.device("cpu"))
+        Path("/proc/self/clear_refs").write_text("5")
+        with pytest.raises(InterruptedError):
+            task.fit(point, Brief())
+        ratios[method] = (estimate.needed - task.resident) / (peak_bytes() - before)
+    assert all(1 / FACTOR < ratio < FACTOR for ratio in ratios.values()), ratios
+
+
+def test_the_estimate_follows_what_memory_depends_on(loaded: Callable[[str], LoadedTuned]) -> None:
+    task = loaded("glm")
+
+    def needed(**point: Any) -> int:
+        estimate = task.estimate({"method": "lora", "batch_size": 32, "max_length": 64, **point})
+        assert estimate is not None
+        assert estimate.needed > task.resident > 0
+        return estimate.needed
+
+    whole = needed()
+    assert needed(batch_size=64) > whole > needed(max_length=16)
+    assert needed(accumulation=2, batch_size=64) == whole
+    assert needed(method="full") - needed(method="unfreeze", unfrozen_layers=1) > 2 * 16 * 500_000
+    assert needed(method="dora") > whole > needed(method="head")
+    task.ranks.count = 2
+    assert needed(batch_size=64) == 2 * whole, "both ranks are in one container"
+
+
+def test_a_model_whose_config_tells_no_sizes_is_not_estimated(loaded: Callable[[str], LoadedTuned]) -> None:
+    task = loaded("bert")
+    config: Any = task.base.backbone.config
+    written = json.loads(config.to_json_string())
+    del written["num_attention_heads"]
+    task.base.backbone.config = type("Config", (), {**written, "get_text_config": lambda self: self})()  # type: ignore[assignment]
+    assert task.estimate({"method": "lora"}) is None
