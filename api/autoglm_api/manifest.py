@@ -36,7 +36,7 @@ class Provenance(Model):
     study: str
     study_uid: str
     trial: int
-    base_model: str
+    base_model: str | None = None
     revision: str | None = None
 
 

@@ -35,7 +35,7 @@ class Run(Model):
     name: str
     uid: str
     task: str
-    model: ModelSource
+    model: ModelSource | None = None
     data: Data
     objective: Objective
     constraints: tuple[Constraint, ...] = ()
@@ -114,12 +114,13 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
 
 
 def check_task(spec: StudySpec) -> None:
-    """Refuse an unknown task, and columns, metrics or methods that the task does not have.
+    """Refuse an unknown task, one without its base model, and columns, metrics or methods that the task does not have.
 
     Raises:
         ValueError: naming the field, its value and what is known.
     """
     task, _ = task_of(spec)
+    task.check_base_model(spec.model)
     task.named_columns(spec.data.columns)
     named = [("objectives[0].metric", spec.objective.metric)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]

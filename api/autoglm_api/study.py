@@ -134,7 +134,7 @@ class StudySpec(Model):
 
     suspend: bool = False
     task: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)]
-    model: ModelSource
+    model: ModelSource | None = None
     data: Data
     objectives: tuple[Objective, ...] = Field(min_length=1, max_length=1)
     constraints: tuple[Constraint, ...] = Field(default=(), max_length=8)
@@ -151,6 +151,19 @@ class StudySpec(Model):
     promotion: Promotion = Promotion()
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 3_600
+
+    @property
+    def places(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """All that is read, and where artifacts go: (path of the field, URI)."""
+        rows = self.data
+        named: tuple[tuple[tuple[str, ...], str | None], ...] = (
+            (("model", "source"), self.model.source if self.model else None),
+            (("data", "train", "source"), rows.train.source),
+            (("data", "validation", "source"), rows.validation.source),
+            (("data", "test", "source"), rows.test.source if rows.test else None),
+            (("artifacts", "uri"), self.artifacts.uri if self.artifacts else None),
+        )
+        return tuple((path, uri) for path, uri in named if uri is not None)
 
     @property
     def objective(self) -> Objective:

@@ -240,11 +240,4 @@ def _warnings(spec: StudySpec) -> Iterator[Problem]:
 
 def local_sources(spec: StudySpec) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every `file://` place that the study reads from or writes to, with its field."""
-    named = [
-        (("model", "source"), spec.model.source),
-        (("data", "train", "source"), spec.data.train.source),
-        (("data", "validation", "source"), spec.data.validation.source),
-        (("data", "test", "source"), spec.data.test.source if spec.data.test else None),
-        (("artifacts", "uri"), spec.artifacts.uri if spec.artifacts else None),
-    ]
-    yield from ((path, uri) for path, uri in named if uri and uri.startswith("file://"))
+    yield from ((path, uri) for path, uri in spec.places if uri.startswith("file://"))

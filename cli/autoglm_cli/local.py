@@ -167,7 +167,8 @@ class LocalRun:
         """
         objective = self.stored.objective
         goal = f"{objective.direction.lower()} {objective.metric}"
-        self.say(f"{self.name}: {self.stored.task}, {goal}, base model {self.stored.model.source}", "bold")
+        base = f", base model {self.stored.model.source}" if self.stored.model else ""
+        self.say(f"{self.name}: {self.stored.task}, {goal}{base}", "bold")
         self.say(f"everything about it is kept in {self.folder.path}", "dim")
         with Progress(self.console, objective.metric) as progress:
             reason = Supervisor(

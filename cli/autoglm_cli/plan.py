@@ -18,6 +18,7 @@ from autoglm_api.names import (
     study_job_name,
     worker_job_name,
 )
+from autoglm_api.parts import SecretRef
 from autoglm_api.run import Run, freeze, task_of
 from autoglm_api.samplers import SAMPLERS
 from autoglm_api.space import Parameter, describe, space_size
@@ -124,11 +125,11 @@ def domain_of(parameter: Parameter) -> str:
 
 
 def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
-    credentials = f" (credentials: Secret {spec.model.secret_ref.name})" if spec.model.secret_ref else ""
-    revision = f" at {spec.model.revision}" if spec.model.revision else ""
-    yield "model", f"{spec.model.source}{revision}{credentials}{_presence(spec.model.source, file)}"
-    data = spec.data
-    secret = f" (credentials: Secret {data.secret_ref.name})" if data.secret_ref else ""
+    model, data = spec.model, spec.data
+    if model:
+        revision = f" at {model.revision}" if model.revision else ""
+        yield "model", f"{model.source}{revision}{_credentials(model.secret_ref)}{_presence(model.source, file)}"
+    secret = _credentials(data.secret_ref)
     yield "train", f"{data.train.source}{secret}{_presence(data.train.source, file)}"
     if data.validation.source:
         yield "validation", f"{data.validation.source}{secret}{_presence(data.validation.source, file)}"
@@ -140,6 +141,10 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
         yield "test", "none: the winner is not measured on fresh rows, and no endpoint can compare it"
     columns = task_of(spec)[0].named_columns(data.columns)
     yield "columns", ", ".join(f"{role} = {column}" for role, column in columns.items())
+
+
+def _credentials(secret: SecretRef | None) -> str:
+    return f" (credentials: Secret {secret.name})" if secret else ""
 
 
 def _presence(uri: str, file: Path) -> str:

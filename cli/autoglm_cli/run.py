@@ -91,10 +91,8 @@ def _local_spec(
     numbers = {name: value for name, value in (("parallel", parallel), ("max", trials)) if value is not None}
     spec = spec.model_copy(update={"trials": spec.trials.model_copy(update=numbers)})
     _refuse_missing(spec)
-    data, artifacts = spec.data, spec.artifacts
-    places = [spec.model.source, data.train.source, data.validation.source, data.test and data.test.source]
-    for place in (*places, artifacts and artifacts.uri):
-        if place and place.startswith(PVC) and claims is None:
+    for _, place in spec.places:
+        if place.startswith(PVC) and claims is None:
             raise UsageError(f"{place} lies in a cluster; --claims DIR names a folder that stands for its claims")
     return spec
 

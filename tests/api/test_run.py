@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,15 @@ def test_auto_that_fits_nothing_says_what_it_looked_at(columns: dict[str, str], 
     data = {"train": {"source": "file:///data/train.jsonl"}, "columns": columns}
     with pytest.raises(ValueError, match=sentence):
         frozen(task="auto", data=data, objectives=[{"metric": metric, "direction": "Maximize"}])
+
+
+def test_a_task_says_whether_it_wants_a_base_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="model: text-classification tunes a base model; name its folder"):
+        frozen(model=None)
+    monkeypatch.setitem(TASKS, "text-classification", replace(TASKS["text-classification"], base_model="none"))
+    with pytest.raises(ValueError, match="model: text-classification learns without a base model; leave model out"):
+        frozen()
+    assert frozen(model=None).model is None
 
 
 def test_users_points_come_before_the_good_defaults_and_never_twice() -> None:

@@ -214,8 +214,8 @@ def _manifest(
             study=run.name,
             study_uid=run.uid,
             trial=content.best.number,
-            base_model=run.model.source,
-            revision=run.model.revision,
+            base_model=run.model.source if run.model else None,
+            revision=run.model.revision if run.model else None,
         ),
     )
 

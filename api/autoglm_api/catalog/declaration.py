@@ -12,6 +12,7 @@ from autoglm_api.space import Parameter, is_active, ordered
 from .knobs import Knob
 
 Direction = Literal["Maximize", "Minimize"]
+BaseModelUse = Literal["required", "optional", "none"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TaskDeclaration:
         points: good configurations, best first; tried before anything is sampled.
         trainer: `module:attribute` of the `contract.Task`, imported by workers only.
         server: `module:attribute` of the answerer, imported by the model server only.
+        base_model: whether a study names one in `model`; tables and graphs are learned without.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
     """
 
@@ -58,6 +60,7 @@ class TaskDeclaration:
     points: tuple[Mapping[str, Scalar], ...]
     trainer: str
     server: str
+    base_model: BaseModelUse = "required"
     server_needs_torch: bool = False
 
     @property
@@ -77,6 +80,17 @@ class TaskDeclaration:
 
     def _method(self, point: Mapping[str, Scalar]) -> str | None:
         return str(point.get("method", self.knobs["method"].default)) if "method" in self.knobs else None
+
+    def check_base_model(self, model: object | None) -> None:
+        """Refuse a study without the base model that the task needs, or with one that nothing would read.
+
+        Raises:
+            ValueError: with what to do.
+        """
+        if model is None and self.base_model == "required":
+            raise ValueError(f"model: {self.name} tunes a base model; name its folder or repository in model.source")
+        if model is not None and self.base_model == "none":
+            raise ValueError(f"model: {self.name} learns without a base model; leave model out")
 
     def named_columns(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Role → column name, with the defaults filled in.

@@ -175,10 +175,11 @@ def gpus(resources: Resources) -> int:
 
 
 def _places(run: Run, spec: StudySpec, settings: Settings) -> tuple[Place, ...]:
-    data = run.data
+    model, data = run.model, run.data
     rows = (data.train.source, data.validation.source, data.test.source if data.test else None)
+    base = (Place("model", (model.source,), model.secret_ref.name if model.secret_ref else None),) if model else ()
     return (
-        Place("model", (run.model.source,), run.model.secret_ref.name if run.model.secret_ref else None),
+        *base,
         Place(
             "data",
             tuple(uri for uri in rows if uri is not None),

@@ -65,16 +65,8 @@ def _sentences(found: list[Problem]) -> str:
 
 
 def _refused_sources(spec: StudySpec, settings: Settings) -> Iterator[Problem]:
-    rows = spec.data
-    named: list[tuple[tuple[str, ...], str | None]] = [
-        (("model", "source"), spec.model.source),
-        (("data", "train", "source"), rows.train.source),
-        (("data", "validation", "source"), rows.validation.source),
-        (("data", "test", "source"), rows.test.source if rows.test else None),
-        (("artifacts", "uri"), spec.artifacts.uri if spec.artifacts else None),
-    ]
-    for path, uri in named:
-        if uri is not None and not is_allowed(uri, settings.allowed_sources):
+    for path, uri in spec.places:
+        if not is_allowed(uri, settings.allowed_sources):
             allowed = ", ".join(settings.allowed_sources) or "nothing"
             yield Problem(("spec", *path), f"{uri} is not allowed in this installation, which allows {allowed}")
 

@@ -108,7 +108,7 @@ def _disabled(adapted: BaseTuner) -> Iterator[None]:
         adapted.enable_adapter_layers()
 
 
-def load_model(model: ModelSource, places: Places, *, writes: bool = False) -> BaseModel:
+def load_model(model: ModelSource | None, places: Places, *, writes: bool = False) -> BaseModel:
     """Find, check and load the base model.
 
     Args:
@@ -120,6 +120,7 @@ def load_model(model: ModelSource, places: Places, *, writes: bool = False) -> B
         SpecError: it cannot be used; the sentence says why and what to do.
         SourceUnreachable: its place does not answer now.
     """
+    assert model is not None, "the door refuses a study without the base model that its task tunes"
     folder = find_model(model, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = _load_config(model.source, folder)
