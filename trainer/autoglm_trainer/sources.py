@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,31 @@ def read_bytes(uri: str, location: Location, refusal: type[TrainerError]) -> byt
         raise explain(uri, location, error, refusal) from error
     assert isinstance(content, bytes), "cat_file without a text mode gives bytes"
     return content
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on this machine; a copy of one elsewhere lives as long as this object."""
+
+    path: Path
+    copy: Any = None
+
+
+def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> LocalFile:
+    """The file at `location`, to be read any number of times; copied to a temporary file where it is elsewhere.
+
+    Raises:
+        TrainerError: as `read_bytes`.
+    """
+    try:
+        if location.protocol == "file":
+            with Path(location.path).open("rb"):
+                return LocalFile(Path(location.path))
+        copy = tempfile.NamedTemporaryFile(prefix="autoglm-")  # noqa: SIM115 - closed, and gone, with the LocalFile
+        file_system(location).get_file(location.path, copy.name)
+    except Exception as error:
+        raise explain(uri, location, error, refusal) from error
+    return LocalFile(Path(copy.name), copy)
 
 
 def list_files(uri: str, location: Location, refusal: type[TrainerError]) -> dict[str, int]:

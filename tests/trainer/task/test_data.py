@@ -112,12 +112,12 @@ def test_validation_and_test_can_have_sources_of_their_own(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
-        ("", "train.csv", ["the file is empty", "'text' and 'label'"]),
+        ("", "train.csv", ["the file is empty"]),
         ("text,label\n", "train.csv", ["no rows"]),
         (
             b"text,label\nfine,a\ncaf\xe9,b\n",
             "train.csv",
-            ["line 3", "not UTF-8", "0xe9 at offset 21", "save the file"],
+            ["line 3", "not UTF-8", "0xe9 at offset 21", "not GB18030", "save the file"],
         ),
         ("text,label\na,b\n".encode("utf-16"), "train.csv", ["not UTF-8", "offset 0"]),
         ("words,label\nx,a\n", "train.csv", ["no column 'text'", "'words', 'label'", "data.columns"]),
@@ -129,10 +129,10 @@ def test_validation_and_test_can_have_sources_of_their_own(tmp_path: Path) -> No
         ('{"text": "x", "label": "a"}\n{"text": "y"\n', "t.jsonl", ["line 2", "not JSON"]),
         ('{"text": "x", "label": "a"}\n\n{"text": "y"}\n', "t.jsonl", ["line 3", "no column 'label'", "found: 'text'"]),
         ("[1]\n", "t.jsonl", ["line 1", "list where an object is needed"]),
-        ('{"text": null, "label": "a"}\n', "t.jsonl", ["line 1", "'text' is null"]),
+        ('{"text": null, "label": "a"}\n', "t.jsonl", ["line 1", "'text' is empty"]),
         ('{"text": "x", "label": 0.5}\n', "t.jsonl", ["'label' is 0.5", "as a string"]),
         ('{"text": "\\ud83d", "label": "a"}\n', "t.jsonl", ["surrogate", "\\ud83d"]),
-        ("x", "t.parquet", [".csv and .jsonl"]),
+        ("x\ny\n", "t.parquet", ["no column 'text'", "read as CSV"]),
         (with_labels(a=5), "t.jsonl", ["all 4 training rows have the label 'a'", "at least two"]),
         (with_labels(a=1, b=1), "t.jsonl", ["no rows can be held out", "name a validation source"]),
     ],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from pydantic import JsonValue
 
 from autoglm_trainer.errors import DataError
 
@@ -11,64 +14,70 @@ _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[A-Z]-\S+")
 
 
-def conll_sentences(source: str, text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[list[str]]]]:
-    """The sentences, each with the line it starts at and one list of words a column.
+def conll_rows(source: str, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    """The sentences, each with the line it starts at: a column's number, from 1, → its words.
 
     Columns stand between tabs, or between spaces where a line has no tab. `-DOCSTART-` lines are left out, and so are
     lines that begin with `#` and have no tag where the others have theirs; a word may begin with `#`.
 
-    Args:
-        source: for messages.
-        text: the file.
-        columns: the wanted ones by number, from 1; a name means the first for the first, and the last for others.
-
     Raises:
-        DataError: lines of different widths, or no such column.
+        DataError: lines of different widths.
     """
-    width, wanted = 0, list[int]()
-    lines: list[tuple[int, list[str]]] = []
-    for number, content in enumerate(f"{text}\n\n".split("\n"), start=1):
+    width = 0
+    begun = 0
+    words: list[list[str]] = []
+    for number, content in enumerate(chain(lines, ("\n",)), start=1):
         fields = _fields(content)
         if not fields:
-            if lines:
-                yield lines[0][0], [[of_word[place] for _, of_word in lines] for place in wanted]
-            lines = []
-        elif fields[0] != _DOCUMENT and not _is_comment(fields, width, columns[-1]):
-            if not width:
-                width, wanted = len(fields), _places(source, number, len(fields), columns)
+            if words:
+                yield begun, {str(place + 1): [word[place] for word in words] for place in range(width)}
+            words = []
+        elif fields[0] != _DOCUMENT and not _is_comment(fields, width):
+            width = width or len(fields)
             if len(fields) != width:
                 raise DataError(
                     f"{source}, line {number}: {len(fields)} columns where the lines before have {width};"
                     " give each word all of them, and each sentence a blank line at its end"
                 )
-            lines.append((number, fields))
+            begun = begun if words else number
+            words.append(fields)
+
+
+def looks_tagged(lines: Sequence[str]) -> bool:
+    """Whether some column behind the first holds a tag in every line that is neither empty nor a comment."""
+    found = [fields for line in lines if (fields := _fields(line)) and fields[0] != _DOCUMENT]
+    found = [fields for fields in found if not _is_comment(fields, 0)]
+    width = min(map(len, found), default=0)
+    return any(all(_TAG.fullmatch(fields[place]) for fields in found) for place in range(1, width))
+
+
+def column_number(where: str, name: str, columns: Sequence[str], *, last: bool) -> str:
+    """Which of the numbered columns a name means: its number, or else the first or the last.
+
+    Raises:
+        DataError: there is no such column, or one alone.
+    """
+    if len(columns) < 2:
+        raise DataError(
+            f"{where}: {len(columns)} column where 2 are needed, the word and its tag;"
+            " put a tab or a space between them"
+        )
+    if not name.isdecimal():
+        return columns[-1 if last else 0]
+    if name not in columns:
+        raise DataError(f"{where}: no column {name}, there are {len(columns)}; data.columns counts from 1")
+    return name
 
 
 def _fields(line: str) -> list[str]:
-    line = line.rstrip("\r")
+    line = line.rstrip("\r\n")
     if not line.strip():
         return []
     return [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
 
 
-def _is_comment(fields: Sequence[str], width: int, tags: str) -> bool:
-    """Whether a line is none of a word; `width` 0 = not known yet, `tags` the column of the tags."""
+def _is_comment(fields: Sequence[str], width: int) -> bool:
+    """Whether a line is none of a word; `width` 0 = not known yet."""
     if not fields[0].startswith("#") or (width == len(fields) and fields[0] != "#"):
         return False
-    tag = fields[int(tags) - 1 : int(tags)] if tags.isdecimal() else fields[-1:]
-    return width not in (0, len(fields)) or not _TAG.fullmatch("".join(tag))
-
-
-def _places(source: str, line: int, width: int, columns: Sequence[str]) -> list[int]:
-    """Where the wanted columns stand, from 0."""
-    if width < len(columns):
-        raise DataError(
-            f"{source}, line {line}: {width} column where {len(columns)} are needed, the word and its tag;"
-            " put a tab or a space between them"
-        )
-    named = (0, *(width - 1 for _ in columns[1:]))
-    found = [int(name) - 1 if name.isdecimal() else place for name, place in zip(columns, named, strict=True)]
-    for name, place in zip(columns, found, strict=True):
-        if not 0 <= place < width:
-            raise DataError(f"{source}, line {line}: no column {name}, there are {width}; data.columns counts from 1")
-    return found
+    return width not in (0, len(fields)) or not any(map(_TAG.fullmatch, fields[1:]))

@@ -11,8 +11,9 @@ from autoglm_api.catalog.text_generation import TEXT_GENERATION
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .formats import read_cells
-from .splits import HoldOut, Locate, Rows, Splits, cut, read_content, read_splits, some
+from .cells import text
+from .door import Locate, read_records
+from .splits import HoldOut, Rows, Splits, cut, read_splits, some
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def read_prompts(source: str, locate: Locate, columns: Mapping[str, str]) -> Row
         DataError: it cannot be had, read, or holds no usable rows.
     """
     names = (columns["prompt"], columns["answer"])
+    records = read_records(source, locate)
     rows = []
-    for line, cells in read_cells(source, read_content(source, locate, names), names):
+    for line, row in records:
+        cells = [text(records, line, row, name) for name in names]
         for name, value in zip(names, cells, strict=True):
             if not value.strip():
-                raise DataError(f"{source}, line {line}: {name!r} is empty ({cut(value)}); fill it in or drop the row")
+                raise DataError(f"{records.where(line)}: {name!r} is empty ({cut(value)}); fill it in or drop the row")
         rows.append(Answered(cells[0].strip(), cells[1].strip(), line))
-    return some(source, rows, names)
+    return some(records, rows, names)

@@ -11,8 +11,9 @@ from autoglm_api.catalog.question_answering import QUESTION_ANSWERING
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .formats import read_cells
-from .splits import HoldOut, Locate, Rows, Splits, cut, read_content, read_splits, some
+from .cells import Row, optional_text, text
+from .door import Locate, Records, read_records
+from .splits import HoldOut, Rows, Splits, cut, read_splits, some
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,24 @@ def read_questions(source: str, locate: Locate, columns: Mapping[str, str]) -> R
     Raises:
         DataError: it cannot be had, read, or holds no usable rows.
     """
-    roles = ("question", "context", "answer", "answer_start")
-    names = tuple(columns[role] for role in roles)
-    rows = [
-        _row(f"{source}, line {line}", names, dict(zip(roles, cells, strict=True)), line)
-        for line, cells in read_cells(source, read_content(source, locate, names[:3]), names, optional=names[3:])
-    ]
-    return some(source, rows, names[:3])
+    names = tuple(columns[role] for role in ("question", "context", "answer", "answer_start"))
+    records = read_records(source, locate)
+    rows = [_row(records.where(line), names, _cells(records, line, row, names), line) for line, row in records]
+    return some(records, rows, names[:3])
 
 
-def _row(where: str, names: tuple[str, ...], cells: Mapping[str, str], line: int) -> Question:
-    question, context, answer, start = cells["question"], cells["context"], cells["answer"], cells["answer_start"]
+def _cells(records: Records, line: int, row: Row, names: tuple[str, ...]) -> tuple[str, str, str, str]:
+    """Question, context, answer and start; `answers` as the hub's SQuAD has them give the first of them."""
+    question, context = (text(records, line, row, name) for name in names[:2])
+    answers = row.get(names[2])
+    if isinstance(answers, dict) and isinstance(answers.get("text"), list):
+        first = {key: next(iter(value), None) for key, value in answers.items() if isinstance(value, list)}
+        row = {names[2]: first["text"], names[3]: first.get("answer_start")}
+    return question, context, text(records, line, row, names[2]), optional_text(records, line, row, names[3])
+
+
+def _row(where: str, names: tuple[str, ...], cells: tuple[str, str, str, str], line: int) -> Question:
+    question, context, answer, start = cells
     for name, value in zip(names[:2], (question, context), strict=True):
         if not value.strip():
             raise DataError(f"{where}: {name!r} is empty ({value!r}); fill it in or drop the row")

@@ -12,13 +12,11 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import JsonValue
 
-from autoglm_api.locations import Location
 from autoglm_api.manifest import DataDigests
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.sources import read_bytes
 
-Locate = Callable[[str], Location]
+from .door import Records
 
 
 class Row(Protocol):
@@ -26,7 +24,7 @@ class Row(Protocol):
 
     @property
     def line(self) -> int:
-        """Counted from 1."""
+        """Counted from 1; a row's number where the file has no lines."""
 
     @property
     def content(self) -> JsonValue:
@@ -42,16 +40,21 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True)
 class Rows(Generic[R]):
-    """The rows of one source, in its order."""
+    """The rows of one source, in its order; `counted`: what their `line` counts, lines or rows."""
 
     source: str
     rows: tuple[R, ...]
+    counted: str = "line"
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.rows)
+
+    def where(self, row: R) -> str:
+        """A row's place as messages name it."""
+        return f"{self.source}, {self.counted} {row.line}"
 
     @property
     def digest(self) -> str:
@@ -131,7 +134,8 @@ class HoldOut(Generic[R]):
             )
         train = tuple(row for row in rows if row.unit not in chosen)
         validation = tuple(row for row in rows if row.unit in chosen)
-        return Rows(rows.source, train), Rows(f"{rows.source} (held out)", validation)
+        held_out = Rows(f"{rows.source} (held out)", validation, rows.counted)
+        return Rows(rows.source, train, rows.counted), held_out
 
 
 def read_splits(
@@ -157,31 +161,15 @@ def read_splits(
     return Splits(train, validation, read(data.test.source) if data.test else None)
 
 
-def read_content(source: str, locate: Locate, columns: tuple[str, ...]) -> bytes:
-    """A source's bytes. `columns` are what it needs, for the message.
-
-    Raises:
-        DataError: it cannot be had, or is empty.
-    """
-    try:
-        location = locate(source)
-    except ValueError as error:
-        raise DataError(f"data: {error}") from error
-    content = read_bytes(source, location, DataError)
-    if not content.strip():
-        raise DataError(f"{source}: the file is empty; it needs rows with {_and(columns)}")
-    return content
-
-
-def some(source: str, rows: list[R], columns: tuple[str, ...]) -> Rows[R]:
-    """The rows of `source`, at least one.
+def some(records: Records, rows: list[R], columns: tuple[str, ...]) -> Rows[R]:
+    """The rows that were made of `records`, at least one.
 
     Raises:
         DataError: there is none.
     """
     if not rows:
-        raise DataError(f"{source}: no rows; it needs at least one with {_and(columns)}")
-    return Rows(source, tuple(rows))
+        raise DataError(f"{records.source}: no rows; it needs at least one with {_and(columns)}")
+    return Rows(records.source, tuple(rows), records.counted)
 
 
 def cut(value: str, shown: int = 80) -> str:

@@ -14,8 +14,10 @@ from autoglm_api.catalog.token_classification import TOKEN_CLASSIFICATION
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .formats import read_lists
-from .splits import HoldOut, Locate, Rows, Splits, read_content, read_splits, some
+from .cells import words as words_of
+from .conll import column_number
+from .door import Locate, Records, read_records
+from .splits import HoldOut, Rows, Splits, read_splits, some
 
 _TAG = re.compile(r"[BI]-\S.*")
 _OTHER_SCHEME = re.compile(r"[SELUM]-\S.*")
@@ -92,13 +94,26 @@ def read_tagged(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows
         DataError: it cannot be had, read, or holds no usable sentences.
     """
     names = (columns["tokens"], columns["tags"])
+    records = read_records(source, locate)
+    of_words, of_tags = _columns(records, names)
     rows = []
-    for line, (words, tags) in read_lists(source, read_content(source, locate, names), names):
-        where = f"{source}, line {line}"
+    for line, row in records:
+        where = records.where(line)
+        words, tags = words_of(records, line, row, of_words), words_of(records, line, row, of_tags)
         _check_words(where, words, tags, names)
         check_bio(where, words, tags)
         rows.append(Sentence(tuple(words), tuple(tags), line))
-    return some(source, rows, names)
+    return some(records, rows, names)
+
+
+def _columns(records: Records, names: tuple[str, str]) -> tuple[str, str]:
+    if records.format != "CoNLL":
+        return names
+    where = records.source
+    return (
+        column_number(where, names[0], records.columns, last=False),
+        column_number(where, names[1], records.columns, last=True),
+    )
 
 
 def _check_words(where: str, words: Sequence[str], tags: Sequence[str], names: tuple[str, str]) -> None:
@@ -143,6 +158,6 @@ def _check_types(rows: Rows[Sentence], split: str, train_source: str, types: Seq
         unknown = sorted(row.types - set(types))
         if unknown:
             raise DataError(
-                f"{rows.source}, line {row.line}: the entity type {unknown[0][:60]!r} stands in the {split} rows only,"
+                f"{rows.where(row)}: the entity type {unknown[0][:60]!r} stands in the {split} rows only,"
                 f" never in {train_source}; add training sentences for it or drop this one"
             )

@@ -12,8 +12,9 @@ from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .formats import read_cells_or_lists
-from .splits import HoldOut, Locate, Rows, Splits, cut, read_content, read_splits, some
+from .cells import text_or_list
+from .door import Locate, read_records
+from .splits import HoldOut, Rows, Splits, cut, read_splits, some
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,11 @@ def read_texts(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[
         DataError: it cannot be had, read, or holds no usable rows.
     """
     names = text_column, label_column = columns["text"], columns["label"]
+    records = read_records(source, locate)
     rows = []
-    for line, (text, label) in read_cells_or_lists(source, read_content(source, locate, names), names):
-        where = f"{source}, line {line}"
+    for line, row in records:
+        where = records.where(line)
+        text, label = (text_or_list(records, line, row, name) for name in names)
         if isinstance(text, list):
             raise DataError(f"{where}: {text_column!r} is a list; write it as a string")
         labels = label if isinstance(label, list) else [label]
@@ -104,7 +107,7 @@ def read_texts(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[
             if not value.strip():
                 raise DataError(f"{where}: {column!r} is empty ({value!r}); fill it in or drop the row")
         rows.append(LabelledText(text, tuple(dict.fromkeys(labels)), line, several=isinstance(label, list)))
-    return some(source, rows, names)
+    return some(records, rows, names)
 
 
 def _check_training_labels(rows: Rows[LabelledText], labels: Sequence[str], *, several: bool) -> None:
@@ -122,7 +125,7 @@ def _check_labels(
     if unknown:
         first, label = next((row, label) for row in rows for label in row.labels if label in unknown)
         raise DataError(
-            f"{rows.source}, line {first.line}: the label {cut(label)} stands in the {split} rows only"
+            f"{rows.where(first)}: the label {cut(label)} stands in the {split} rows only"
             f"{_others(unknown, label)}, never in {train_source}; add training rows for it or drop these rows"
         )
 
@@ -132,7 +135,7 @@ def _check_kind(rows: Rows[LabelledText], *, several: bool) -> None:
     if odd is not None:
         is_, others = ("a list", "single labels") if odd.several else ("a single label", "lists")
         raise DataError(
-            f"{rows.source}, line {odd.line}: the label is {is_}, the training rows have {others};"
+            f"{rows.where(odd)}: the label is {is_}, the training rows have {others};"
             " write all as lists where a text may have several labels"
         )
 

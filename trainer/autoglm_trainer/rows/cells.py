@@ -1,0 +1,90 @@
+"""What tasks ask of a row's values: a text, a list of words. Every refusal names source, row and remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from autoglm_trainer.errors import DataError
+
+from .door import Records
+
+Row = Mapping[str, JsonValue]
+
+
+def text(records: Records, number: int, row: Row, column: str) -> str:
+    """The text in `column`; a missing one is empty, a whole number is written out.
+
+    Raises:
+        DataError: no such column, or neither text nor whole number.
+    """
+    return _text(f"{records.where(number)}: {column!r}", _value(records, number, row, column))
+
+
+def optional_text(records: Records, number: int, row: Row, column: str) -> str:
+    """As `text`, where the column may be missing.
+
+    Raises:
+        DataError: neither text nor whole number.
+    """
+    return _text(f"{records.where(number)}: {column!r}", row.get(column))
+
+
+def words(records: Records, number: int, row: Row, column: str) -> list[str]:
+    """The words in `column`: a list of texts, or a text with spaces between them.
+
+    Raises:
+        DataError: as `text`.
+    """
+    value = _value(records, number, row, column)
+    if isinstance(value, list):
+        return _listed(records, number, column, value)
+    return _text(f"{records.where(number)}: {column!r}", value).split()
+
+
+def text_or_list(records: Records, number: int, row: Row, column: str) -> str | list[str]:
+    """The text in `column`, or the list of texts.
+
+    Raises:
+        DataError: as `text`.
+    """
+    value = _value(records, number, row, column)
+    if isinstance(value, list):
+        return _listed(records, number, column, value)
+    return _text(f"{records.where(number)}: {column!r}", value)
+
+
+def _listed(records: Records, number: int, column: str, value: list[JsonValue]) -> list[str]:
+    where = f"{records.where(number)}: {column!r}"
+    for place, word in enumerate(value, start=1):
+        if word is None:
+            raise DataError(f"{where}, word {place}, is null; write it as a string")
+    return [_text(f"{where}, word {place},", word) for place, word in enumerate(value, start=1)]
+
+
+def _value(records: Records, number: int, row: Row, column: str) -> JsonValue:
+    if column not in row:
+        found = ", ".join(map(repr, list(row)[:20])) or "none"
+        raise DataError(
+            f"{records.where(number)}: no column {column!r}; found: {found} (read as {records.format});"
+            " name the right one in data.columns"
+        )
+    return row[column]
+
+
+def _text(where: str, value: JsonValue) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where} is {json.dumps(value, ensure_ascii=False)[:80]}; write it as a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a surrogate pair (\\u{ord(value[error.start]):04x}); write the whole character"
+        ) from error
+    return value

@@ -1,0 +1,128 @@
+"""The door for rows: what a source holds is told from its content, and read piece by piece, whatever its format."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from autoglm_api.locations import Location
+from autoglm_trainer.errors import DataError
+from autoglm_trainer.sources import local_file
+
+from . import conll, delimited, json_rows
+from .detection import Detected, Format, detect
+from .opened import Opened
+
+Locate = Callable[[str], Location]
+Numbered = Iterator[tuple[int, dict[str, JsonValue]]]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows of one source. Each iteration reads the file anew, and never holds more of it than some rows.
+
+    Attributes:
+        source: the URI.
+        detected: format and encoding.
+        columns: of CSV and TSV the header's, of Parquet and Arrow the schema's, of CoNLL their numbers from 1; of JSON
+            the names that its first 1,000 rows use. Columns without a name and columns of bytes are left out.
+    """
+
+    source: str
+    detected: Detected
+    columns: tuple[str, ...]
+    _opened: Opened
+
+    @property
+    def format(self) -> Format:
+        """CSV, TSV, JSON, JSONL, Parquet, Arrow, CoNLL or SQuAD."""
+        return self.detected.format
+
+    @property
+    def counted(self) -> str:
+        """What rows are counted in: `line` in texts of a row a line, else `row`; from 1 either way."""
+        return "line" if self.format in ("CSV", "TSV", "JSONL", "CoNLL") else "row"
+
+    def where(self, number: int) -> str:
+        """A row's place as messages name it: `s3://b/train.csv, line 3`."""
+        return f"{self.source}, {self.counted} {number}"
+
+    def __iter__(self) -> Numbered:
+        """Each row with its number: column → value.
+
+        Values are strings in CSV and TSV, lists of strings in CoNLL, and as typed elsewhere (times as ISO 8601,
+        decimals as numbers). None = missing: null, NaN, and an empty cell of CSV or TSV.
+
+        Raises:
+            DataError: a row is broken, or the file cannot be read to its end.
+        """
+        try:
+            yield from rows_of(self.source, self._opened, self.detected)
+        except (EOFError, zlib.error, OSError) as error:
+            raise DataError(f"{self.source}: cannot be read to its end ({error}); write or upload it again") from error
+
+
+def read_records(source: str, locate: Locate) -> Records:
+    """Open a source and tell its format; the log says what it was taken for.
+
+    Args:
+        source: the URI; its ending is a hint where the content fits several formats.
+        locate: URI → location.
+
+    Raises:
+        DataError: it cannot be had, is empty, or of no known format or encoding.
+        SourceUnreachable: its place does not answer now.
+    """
+    try:
+        location = locate(source)
+    except ValueError as error:
+        raise DataError(f"data: {error}") from error
+    opened = Opened(source, local_file(source, location, DataError))
+    try:
+        detected = detect(source, opened)
+        columns = _columns(source, opened, detected)
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{source}: cannot be read ({error}); write or upload it again") from error
+    log.info("%s: read as %s", source, detected)
+    return Records(source, detected, columns, opened)
+
+
+def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
+    """The rows, by the format that was detected."""
+    match detected.format:
+        case "Parquet" | "Arrow":
+            from .columnar import columnar_rows  # pyarrow takes its time to import
+
+            yield from columnar_rows(source, opened, detected.format)
+        case "CSV" | "TSV":
+            yield from delimited.delimited_rows(source, opened.lines(detected.encoding), detected.format)
+        case "JSONL":
+            yield from json_rows.line_rows(source, opened.lines(detected.encoding, end="\n"))
+        case "JSON":
+            yield from json_rows.array_rows(source, opened.text(detected.encoding))
+        case "SQuAD":
+            yield from json_rows.squad_rows(source, opened.text(detected.encoding))
+        case "CoNLL":
+            yield from conll.conll_rows(source, opened.lines(detected.encoding, end="\n"))
+
+
+def _columns(source: str, opened: Opened, detected: Detected) -> tuple[str, ...]:
+    match detected.format:
+        case "Parquet" | "Arrow":
+            from .columnar import columnar_columns
+
+            return columnar_columns(source, opened, detected.format)
+        case "CSV" | "TSV":
+            return delimited.header(source, opened.lines(detected.encoding), detected.format)
+        case _:
+            names: dict[str, None] = {}
+            for count, (_, row) in enumerate(rows_of(source, opened, detected)):
+                if count == json_rows.SEEN:
+                    break
+                names |= dict.fromkeys(row)
+            return tuple(names)
