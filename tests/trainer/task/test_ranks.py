@@ -150,10 +150,11 @@ def test_the_gradients_of_all_shares_are_those_of_the_batch_however_many_answers
 
     def gradients(rank: int, count: int) -> torch.Tensor:
         criterion = lambda some: task.problem.criterion(some, settings)  # noqa: E731
-        loop = Loop(network, examples, criterion, settings, 0, Patience(0, maximize=True), ranks=Ranks(rank, count))
+        patience, ranks = Patience(0, maximize=True), Ranks(rank, count)
+        loop = Loop(network, examples, criterion, settings, 0, patience, collate=task.base.collate, ranks=ranks)
         network.zero_grad()
         network.eval()
-        loop._differentiate(batch, task.base.pad_id)
+        loop._differentiate(batch)
         return torch.cat([value.grad.flatten() for value in loop.trained.values() if value.grad is not None])
 
     whole, shares = gradients(0, 1), [gradients(rank, 3) for rank in range(3)]

@@ -6,9 +6,9 @@ from autoglm_api.catalog.methods import METHODS, UNUSABLE_METHODS
 from autoglm_api.plugins import resolve
 from autoglm_trainer.errors import SpecError
 
-from .method import Fitting, Loss, Method
+from .method import Fitting, Kept, Loss, Method
 
-__all__ = ["Fitting", "Loss", "Method", "get_method"]
+__all__ = ["Fitting", "Kept", "Loss", "Method", "get_method"]
 
 
 def get_method(name: str) -> Method:

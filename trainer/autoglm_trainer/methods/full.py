@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
@@ -18,16 +18,15 @@ class Full:
 
     frozen_backbone = False
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """Everything is copied."""
-        own = [*base.backbone.parameters(), *(base.writer.output.parameters() if base.writer is not None else ())]
-        return Footprint(trained=sum(value.numel() for value in dict.fromkeys(own)))
+        return Footprint(trained=sum(value.numel() for value in base.trainable()))
 
-    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """The clean backbone, unfrozen."""
         backbone = base.unfrozen()
         set_dropout(backbone, settings.dropout)
-        return Network(backbone, head).to(base.device)
+        return base.network(backbone, head)
 
     def fit(self, fitting: Fitting) -> None:
         """Train by gradient."""

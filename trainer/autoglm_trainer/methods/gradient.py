@@ -20,10 +20,11 @@ def fit_by_gradient(fitting: Fitting) -> None:
         fitting.settings,
         fitting.control.seed,
         Patience(fitting.settings.patience, maximize=fitting.maximize),
+        collate=fitting.base.collate,
         ranks=fitting.ranks,
         half=fitting.base.half,
     )
-    loop.run(fitting.control, fitting.evaluate, pad_id=fitting.base.pad_id)
+    loop.run(fitting.control, fitting.evaluate)
 
 
 def set_dropout(backbone: nn.Module, dropout: float) -> None:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from autoglm_trainer.errors import NonFinite
-from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head as NetworkHead
 from autoglm_trainer.model.network import Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.tuning.settings import Settings
 
 from .method import Fitting, Loss
@@ -28,14 +28,14 @@ class Head:
 
     frozen_backbone = True
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """Nothing is kept of a pass; the linear layer is small."""
         return Footprint(trained=0, layers=0)
 
-    def build(self, base: BaseModel, settings: Settings, head: NetworkHead) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: NetworkHead) -> Network:
         """Only the linear layer is trainable; dropout has no place in an exact solution."""
         head.dropout.p = 0.0
-        return Network(base.clean(), head).to(base.device)
+        return base.network(base.clean(), head)
 
     def fit(self, fitting: Fitting) -> None:
         """Solve for the linear layer."""

@@ -8,9 +8,9 @@ from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOW
 from torch import nn
 
 from autoglm_trainer.errors import SpecError
-from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, merge_adapters, set_dropout
@@ -25,17 +25,17 @@ class IA3:
 
     frozen_backbone = False
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """Few factors, but what they multiply is kept."""
         return Footprint(trained=0, beside=0.5)
 
-    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """The clean backbone with factors of one."""
         backbone = base.clean()
         set_dropout(backbone, settings.dropout)
         targets, feedforward = _layers(backbone)
         config = peft.IA3Config(target_modules=targets, feedforward_modules=feedforward)
-        return Network(base.adapted(config), head).to(base.device)
+        return base.network(base.adapted(config), head)
 
     def fit(self, fitting: Fitting) -> None:
         """Train by gradient."""

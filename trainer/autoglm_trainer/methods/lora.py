@@ -5,9 +5,9 @@ from __future__ import annotations
 import peft
 from torch import nn
 
-from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, merge_adapters, set_dropout
@@ -21,16 +21,16 @@ class Lora:
     use_dora = False
     beside = 2.5
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """Two thin matrices for each linear layer, and its masked input."""
         linear = [module for module in base.backbone.modules() if isinstance(module, nn.Linear)]
         trained = sum(settings.lora_r * (module.in_features + module.out_features) for module in linear)
         return Footprint(trained=trained, beside=self.beside)
 
-    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """The clean backbone with fresh adapters."""
         set_dropout(base.clean(), settings.dropout)
-        return Network(base.adapted(self.config(settings)), head).to(base.device)
+        return base.network(base.adapted(self.config(settings)), head)
 
     def config(self, settings: Settings) -> peft.LoraConfig:
         """The adapters of a point."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from autoglm_trainer.contract import TrialControl
-from autoglm_trainer.model.base import BaseModel
-from autoglm_trainer.model.features import Features
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
-from autoglm_trainer.tokens.examples import Examples
+from autoglm_trainer.model.pretrained import Pretrained
+from autoglm_trainer.tuning.lessons import Lessons
 from autoglm_trainer.tuning.ranks import Ranks
 from autoglm_trainer.tuning.settings import Settings
 
 Loss = Callable[[Tensor], Tensor]
+
+
+class Kept(Protocol):
+    """Features of a frozen backbone, computed once a process."""
+
+    def of(self, examples: Any, pooling: str | None, heartbeat: Callable[[], None]) -> Tensor:
+        """(answers, hidden) in float32 on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,10 @@ class Fitting:
 
     network: Network
     settings: Settings
-    base: BaseModel
-    features: Features
-    examples: Examples
-    criterion: Callable[[Examples], Loss]
+    base: Pretrained
+    features: Kept
+    examples: Lessons
+    criterion: Callable[[Any], Loss]
     control: TrialControl
     evaluate: Callable[[bool], float]
     maximize: bool = True
@@ -50,10 +56,10 @@ class Method(Protocol):
     frozen_backbone: bool
     """Whether predictions can be made from kept features."""
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """What it will add to the clean model, before it is built."""
 
-    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """A network around the base model, on its device; exactly what this method trains has `requires_grad`."""
 
     def fit(self, fitting: Fitting) -> None:

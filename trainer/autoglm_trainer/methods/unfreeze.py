@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 
 from autoglm_trainer.errors import SpecError
-from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.memory import Footprint
 from autoglm_trainer.model.network import Head, Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.tuning.settings import Settings
 
 from .gradient import fit_by_gradient, set_dropout
@@ -21,19 +21,19 @@ class Unfreeze:
 
     frozen_backbone = False
 
-    def footprint(self, base: BaseModel, settings: Settings) -> Footprint:
+    def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
         """The top layers are copied, and keep what goes through them."""
         count = int(settings.point["unfrozen_layers"])
         names = _depths(base.backbone, count)
         own = [value.numel() for name, value in base.backbone.named_parameters() if name in names]
         return Footprint(trained=sum(own), layers=count)
 
-    def build(self, base: BaseModel, settings: Settings, head: Head) -> Network:
+    def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """The clean backbone with its top layers trainable."""
         depths = _depths(base.clean(), int(settings.point["unfrozen_layers"]))
         backbone = base.unfrozen(frozenset(depths))
         set_dropout(backbone, settings.dropout)
-        network = Network(backbone, head).to(base.device)
+        network = base.network(backbone, head)
         decay = float(settings.point["layer_decay"])
         network.rate_factors = {f"backbone.{name}": decay**depth for name, depth in depths.items()}
         return network

@@ -1,111 +1,70 @@
-"""The base model in memory: loaded once a process, given back clean to every trial without touching the disk."""
+"""The base model of tasks on language: found, checked and loaded."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Container, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-from peft.tuners.tuners_utils import BaseTuner
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
+from typing_extensions import override
 
 from autoglm_api.study import ModelSource
 from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
+from autoglm_trainer.tokens.examples import Batch, Examples, collate
 
 from .network import half_type
+from .pretrained import Pretrained
 from .source import find_model
 from .weights import load_weights, short
 from .writer import Writer, load_whole, make_writer
 
 
-@dataclass
-class BaseModel:
-    """Backbone and tokenizer as they were pretrained.
-
-    Trials share the one backbone: `clean`, `adapted` and `unfrozen` hand it out and undo whatever the trial
-    before did to it, so only the newest classifier built around it is valid.
+@dataclass(kw_only=True)
+class BaseModel(Pretrained):
+    """A language model's backbone and tokenizer.
 
     Attributes:
         tokenizer: without truncation or padding; the very object whose JSON the server gets.
         max_tokens: the longest input the model takes, in tokens.
-        is_float32: whether the pretrained weights are held in 32 bits; on a CPU always.
         writer: the whole model that `backbone` is a part of, where a task needs it to write texts.
-        half: the 16-bit type that training computes in; None = 32 bits throughout.
     """
 
-    backbone: nn.Module
     tokenizer: Tokenizer
     pad_id: int
     pad_token: str
-    hidden_size: int
     max_tokens: int
-    device: torch.device
-    is_float32: bool
     writer: Writer | None = None
-    half: torch.dtype | None = None
-    _adapted: BaseTuner | None = field(default=None, repr=False)
-    _pristine: dict[nn.Parameter, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    @override
+    def whole(self) -> nn.Module:
+        whole: nn.Module = self.backbone if self.writer is None else self.writer.model
+        return whole
+
+    @override
+    def collate(self, examples: Examples) -> Batch:
+        return collate(examples, pad_id=self.pad_id, device=self.device)
+
+    @override
+    def trainable(self, names: Container[str] | None = None) -> list[nn.Parameter]:
+        """As of any backbone; with all of them a writer's output layer, which is often the table of embeddings."""
+        chosen = super().trainable(names)
+        if names is None and self.writer is not None:
+            chosen.extend(self.writer.output.parameters())
+        return [*dict.fromkeys(chosen)]
 
     def tokenizer_for(self, max_length: int) -> Tokenizer:
         """A copy of the tokenizer that truncates to `max_length` tokens, or to what the model can take."""
         tokenizer: Tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         tokenizer.enable_truncation(min(max_length, self.max_tokens))
         return tokenizer
-
-    def clean(self) -> nn.Module:
-        """The backbone with its pretrained weights, frozen, without adapters, in evaluation mode."""
-        if self._adapted is not None:
-            self._adapted.unload()
-            self._adapted = None
-        for parameter, pretrained in self._pristine.items():
-            parameter.data = pretrained
-        self._pristine.clear()
-        if self.writer is not None:
-            self.writer.model.requires_grad_(requires_grad=False).eval()
-        return self.backbone.requires_grad_(requires_grad=False).eval()
-
-    def adapted(self, config: peft.LoraConfig | peft.IA3Config) -> nn.Module:
-        """The clean backbone with fresh adapters; they alone are trainable."""
-        tuner = peft.LoraModel if isinstance(config, peft.LoraConfig) else peft.IA3Model
-        self._adapted = tuner(self.clean(), config, "default")
-        return self._adapted
-
-    def without_adapters(self) -> AbstractContextManager[object]:
-        """While this lasts, adapters are switched off, as if merged."""
-        return _disabled(self._adapted) if self._adapted is not None else nullcontext()
-
-    def unfrozen(self, names: Container[str] | None = None) -> nn.Module:
-        """The clean backbone, the parameters of these names trainable; None = all, a writer's output layer too.
-
-        Only they are copied.
-        """
-        backbone = self.clean()
-        chosen = [parameter for name, parameter in backbone.named_parameters() if names is None or name in names]
-        if names is None and self.writer is not None:
-            chosen.extend(self.writer.output.parameters())
-        for parameter in dict.fromkeys(chosen):  # an output layer is often the table of embeddings
-            self._pristine[parameter] = parameter.data
-            # AdamW's small steps vanish in 16 bits; a copy in any case.
-            parameter.data = parameter.data.to(torch.float32, copy=True)
-            parameter.requires_grad = True
-        return backbone
-
-
-@contextmanager
-def _disabled(adapted: BaseTuner) -> Iterator[None]:
-    adapted.disable_adapter_layers()
-    try:
-        yield
-    finally:
-        adapted.enable_adapter_layers()
 
 
 def load_model(model: ModelSource | None, places: Places, *, writes: bool = False) -> BaseModel:

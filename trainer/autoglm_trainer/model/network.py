@@ -11,6 +11,7 @@ from typing_extensions import override
 from autoglm_trainer.tokens.examples import Batch
 
 POOLINGS = ("mean", "first", "last")
+_RUNNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def half_type(device: torch.device) -> torch.dtype | None:
@@ -180,11 +181,23 @@ class Network(nn.Module):
         logits: Tensor = self.head(batch.answers(hidden), batch.attention_mask)
         return logits
 
+    @override
+    def train(self, mode: bool = True) -> Network:
+        """As of any module, but statistics of what is frozen stand still."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _RUNNING) and not _is_trained(module):
+                module.eval()
+        return self
+
+    def learned(self) -> dict[str, Tensor]:
+        """What the method changes, by name: parameters that it trains, and the running statistics beside them."""
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {**trained, **running_statistics(self)}
+
     def trained_weights(self) -> dict[str, Tensor]:
-        """Copies of what the method trains, by name: all that `load_trained` needs beyond the base model."""
-        return {
-            name: parameter.detach().clone() for name, parameter in self.named_parameters() if parameter.requires_grad
-        }
+        """Copies of what the method changes, by name: all that `load_trained` needs beyond the base model."""
+        return {name: value.detach().clone() for name, value in self.learned().items()}
 
     def load_trained(self, weights: dict[str, Tensor]) -> None:
         """Put back what `trained_weights` gave.
@@ -192,12 +205,27 @@ class Network(nn.Module):
         Raises:
             ValueError: the names or shapes are another model's.
         """
-        own = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        own = self.learned()
         if own.keys() != weights.keys():
             odd = sorted(own.keys() ^ weights.keys())[:5]
             raise ValueError(f"weights of another model: {odd} are not in both")
         with torch.no_grad():
-            for name, parameter in own.items():
-                if parameter.shape != weights[name].shape:
+            for name, value in own.items():
+                if value.shape != weights[name].shape:
                     raise ValueError(f"weights of another model: {name} is {tuple(weights[name].shape)}")
-                parameter.copy_(weights[name])
+                value.copy_(weights[name])
+
+
+def running_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Means and variances that batch norms with trained weights move while they train, by name."""
+    return {
+        f"{name}.{own}".lstrip("."): value
+        for name, part in module.named_modules()
+        if isinstance(part, _RUNNING) and _is_trained(part)
+        for own, value in part.named_buffers(recurse=False)
+        if value.is_floating_point()
+    }
+
+
+def _is_trained(norm: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in norm.parameters(recurse=False))

@@ -40,6 +40,11 @@ class Examples:
         """Answers of each example."""
         return [1] * len(self) if self.positions is None else list(map(len, self.positions))
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each example."""
+        return list(map(len, self.tokens))
+
     def take(self, chosen: Sequence[int]) -> Examples:
         """Some of them, in the order of `chosen`."""
         return Examples(

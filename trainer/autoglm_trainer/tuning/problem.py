@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 from autoglm_api.base import Scalar
 from autoglm_api.catalog import TaskDeclaration
 from autoglm_trainer.contract import ExportDescription, Predictions
@@ -15,6 +17,8 @@ from autoglm_trainer.model.graph import Activation
 from autoglm_trainer.model.network import Head
 from autoglm_trainer.rows.splits import Splits
 from autoglm_trainer.tokens.examples import Examples
+
+from .lessons import Lessons
 
 
 class Learning(Protocol):
@@ -38,13 +42,13 @@ class Learning(Protocol):
     def settings(self, parameters: Mapping[str, Scalar]) -> Any:  # Settings or a subclass of the task's own
         """Every knob at a point."""
 
-    def head(self, base: BaseModel, settings: Any) -> Head:
+    def head(self, base: Any, settings: Any) -> Head:  # the kind of model that the task is tuned on
         """A fresh head for the base model's hidden states."""
 
-    def examples(self, split: str, settings: Any) -> Examples:
+    def examples(self, split: str, settings: Any) -> Lessons:
         """The rows of a split as a network sees them; the same object's content for the same key."""
 
-    def criterion(self, examples: Examples, settings: Any) -> Loss:
+    def criterion(self, examples: Any, settings: Any) -> Loss:
         """The loss of the examples' logits, (answers, outputs) → (); a mean, convex in the logits."""
 
     def baseline(self, split: str) -> Predictions:
@@ -56,7 +60,11 @@ class Learning(Protocol):
 
 
 class Problem(Learning, Protocol):
-    """A problem whose answers are read off the logits."""
+    """A problem whose answers are read off the logits of tokens, or of whole texts."""
+
+    @override
+    def examples(self, split: str, settings: Any) -> Examples:
+        """The rows of a split as token ids."""
 
     def predictions(
         self, split: str, settings: Any, rows: Sequence[int], examples: Examples, logits: Sequence[Floats]

@@ -21,7 +21,8 @@ from torch._C._distributed_c10d import FileStore
 
 from autoglm_api.base import Scalar
 from autoglm_trainer.errors import RankLost
-from autoglm_trainer.tokens.examples import Examples
+
+from .lessons import Lessons
 
 # How long rank 0 waits for the others in one step; they wait for it as long as it lives, since it evaluates too.
 STEP = timedelta(minutes=10)
@@ -90,7 +91,7 @@ class Ranks:
             for weights in trained:
                 dist.broadcast(weights.data, src=0, group=self.gradients)
 
-    def share(self, examples: Examples) -> Examples | None:
+    def share(self, examples: Lessons) -> Lessons | None:
         """This rank's part of a batch; None where there are fewer examples than ranks."""
         if self.count == 1:
             return examples

@@ -14,7 +14,7 @@ _KINDS = {"int": int, "float": float, "str": str}
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The knobs that every tuned language model has; which of them matter depends on `method`.
+    """The knobs that tuned models have; which of them matter depends on `method`.
 
     A task with knobs of its own adds fields in a subclass; a method from elsewhere finds its own in `point`.
 
@@ -46,11 +46,16 @@ class Settings:
     scheduler: str
     accumulation: int
     patience: int
-    lora_r: int
-    lora_alpha: int
-    lora_dropout: float
+    lora_r: int = 0
+    lora_alpha: int = 0
+    lora_dropout: float = 0.0
     head_c: float = 0.0
-    max_length: int
+    max_length: int = 0
+
+    @property
+    def extent(self) -> str:
+        """The knob that says how large an example is, with its value."""
+        return f"max_length {self.max_length}"
 
     @classmethod
     def of(cls, task: TaskDeclaration, parameters: Mapping[str, Scalar]) -> Self:

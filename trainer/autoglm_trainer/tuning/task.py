@@ -20,7 +20,7 @@ from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
 from autoglm_trainer.contract import ExportDescription, MemoryEstimate, Predictions, SplitName, TrialControl
 from autoglm_trainer.errors import DataError, Infeasible
-from autoglm_trainer.methods import Fitting, Method, get_method
+from autoglm_trainer.methods import Fitting, Kept, Method, get_method
 from autoglm_trainer.metrics import Floats, latency_p95_ms
 from autoglm_trainer.model.base import BaseModel
 from autoglm_trainer.model.features import Features
@@ -34,6 +34,7 @@ from autoglm_trainer.model.graph import (
 )
 from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, limit_bytes, resident_bytes, training_bytes
 from autoglm_trainer.model.network import Network
+from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
 
@@ -48,10 +49,11 @@ _CHECKED_EXAMPLES = 32
 
 
 P = TypeVar("P", bound=Learning, default=Problem)
+B = TypeVar("B", bound=Pretrained, default=BaseModel)
 
 
 @dataclass
-class LoadedTuned(Generic[P]):
+class LoadedTuned(Generic[P, B]):
     """Model and rows in memory; meets `contract.LoadedTask`.
 
     Attributes:
@@ -64,18 +66,23 @@ class LoadedTuned(Generic[P]):
     """
 
     problem: P
-    base: BaseModel
+    base: B
     metric: str
     time_every_model: bool = False
     ranks: Ranks = field(default_factory=Ranks)
     current: FittedTuned | None = None
     latencies: dict[tuple[object, ...], float] = field(default_factory=dict)
-    features: Features = field(init=False)
+    features: Kept = field(init=False)
     resident: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.features = Features(self.base)
+        self.features = self.kept_features()
         self.resident = resident_bytes(self.base.device)
+
+    def kept_features(self) -> Kept:
+        """Features of the frozen backbone, none computed yet; here of a language model."""
+        assert isinstance(self.base, BaseModel), "another kind of model has another kind of features"
+        return Features(self.base)
 
     @property
     def digests(self) -> DataDigests:
@@ -130,7 +137,7 @@ class LoadedTuned(Generic[P]):
             self._free()
             raise Infeasible(
                 f"the GPU's memory is too small for method {settings.method} with batch_size {settings.batch_size}"
-                f" and max_length {settings.max_length}, in {smaller.accumulation} parts too"
+                f" and {settings.extent}, in {smaller.accumulation} parts too"
             ) from error
 
     def _fit(self, settings: Any, control: TrialControl) -> FittedTuned:
@@ -166,7 +173,7 @@ class LoadedTuned(Generic[P]):
         self.current = None
         base.clean()
         footprint = get_method(settings.method).footprint(base, settings)
-        examples = self.problem.examples("train", settings)
+        examples: Any = self.problem.examples("train", settings)
         longest = max(map(len, examples.tokens)) + footprint.tokens
         part = -(-min(settings.batch_size, len(examples)) // (self.ranks.count * settings.accumulation))
         outputs = self.problem.head(base, settings).output.out_features
@@ -231,7 +238,7 @@ class LoadedTuned(Generic[P]):
 class FittedTuned:
     """A trained model. Another one may have taken the shared backbone since; then its weights are put back first."""
 
-    task: LoadedTuned[Any]
+    task: LoadedTuned[Any, Any]
     settings: Any
     _network: Network | None
     weights: dict[str, Tensor] = field(default_factory=dict, repr=False)

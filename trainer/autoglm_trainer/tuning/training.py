@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,15 +15,15 @@ from torch import Tensor, nn
 
 from autoglm_trainer.contract import TrialControl
 from autoglm_trainer.model.network import Network
-from autoglm_trainer.tokens.examples import Examples, Tokens, collate
 
+from .lessons import Lessons
 from .patience import Patience
 from .ranks import Order, Ranks, Verdict
 from .settings import Settings
 
 REPORTS_PER_EPOCH = 2
 GRADIENT_NORM = 1.0
-# Batches whose texts are sorted by length together: little padding, still well mixed.
+# Batches whose examples are sorted by length together: little padding, still well mixed.
 _BUCKET = 20
 _WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
 
@@ -37,21 +38,35 @@ class Loop:
     def __init__(
         self,
         network: Network,
-        examples: Examples,
-        criterion: Callable[[Examples], Callable[[Tensor], Tensor]],
+        examples: Lessons,
+        criterion: Callable[[Any], Callable[[Tensor], Tensor]],
         settings: Settings,
         seed: int,
         patience: Patience,
         *,
+        collate: Callable[[Any], Any],
         ranks: Ranks | None = None,
         half: torch.dtype | None = None,
     ) -> None:
-        """`half`: the 16-bit type that the device computes in where it can; None = 32 bits throughout."""
+        """Prepare.
+
+        Args:
+            network: whose parameters that require gradients are trained.
+            examples: the training rows.
+            criterion: some of them → the loss of their logits.
+            settings: the trial's point.
+            seed: decides the order of the examples.
+            patience: when to end early.
+            collate: some examples → a batch as the network takes it.
+            ranks: who trains together with this process.
+            half: the 16-bit type that the device computes in where it can; None = 32 bits throughout.
+        """
         self.network, self.examples, self.criterion = network, examples, criterion
-        self.settings, self.seed, self.patience = settings, seed, patience
+        self.settings, self.seed, self.patience, self.collate = settings, seed, patience, collate
         self.ranks, self.half = ranks or Ranks(), half
         self.device = next(network.parameters()).device
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self.learned = network.learned()
         self.steps_per_epoch = math.ceil(len(examples) / settings.batch_size)
         self.total = self.steps_per_epoch * settings.epochs
         self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
@@ -60,7 +75,7 @@ class Loop:
         self.step = 0
         self.reported = 0
 
-    def run(self, control: TrialControl, evaluate: Callable[[bool], float], *, pad_id: int) -> None:
+    def run(self, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
         """Train to the end, reporting `evaluate(trained)` twice an epoch; `trained` only at the very end.
 
         With patience the end may come early, and the weights are those of the best report.
@@ -72,39 +87,39 @@ class Loop:
             self.load(control.resume_from)
         parameters, resume_from = dict(self.settings.point), str(control.resume_from or "") or None
         order = Order(parameters, self.settings.accumulation, self.seed, resume_from)
-        self.ranks.begin(order, [*self.trained.values()])
+        self.ranks.begin(order, [*self.learned.values()])
         if self.ranks.rank:
-            self._follow(pad_id)
+            self._follow()
             return
         try:
-            self._lead(control, evaluate, pad_id)
+            self._lead(control, evaluate)
         finally:
             self.ranks.end()
         if self.patience.weights():
             self.network.load_trained(self.patience.weights())
 
-    def _lead(self, control: TrialControl, evaluate: Callable[[bool], float], pad_id: int) -> None:
+    def _lead(self, control: TrialControl, evaluate: Callable[[bool], float]) -> None:
         for examples in self._ahead():
-            self._advance(examples, pad_id)
+            self._advance(examples)
             control.heartbeat()
             reached = self.step * REPORTS_PER_EPOCH // self.steps_per_epoch
             if reached > self.reported:
                 self._report(reached, control, evaluate)
             control.checkpoint(self.reported, self.save)
 
-    def _follow(self, pad_id: int) -> None:
+    def _follow(self) -> None:
         """Advance until rank 0 says that it is over."""
         for examples in self._ahead():
             torch.manual_seed(random.Random(f"{self.seed}/{self.ranks.rank}/{self.step}").getrandbits(63))
-            if self._advance(examples, pad_id) == Verdict.END:
+            if self._advance(examples) == Verdict.END:
                 return
         self.ranks.agree(Verdict.GO_ON)
 
-    def _ahead(self) -> Iterator[Examples]:
+    def _ahead(self) -> Iterator[Lessons]:
         """The batches from here to the end."""
         while self.step < self.total:
             epoch, within = divmod(self.step, self.steps_per_epoch)
-            for batch in batches(self.examples.tokens, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
+            for batch in batches(self.examples.lengths, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
                 if self.patience.over:
                     return
                 yield self.examples.take(batch)
@@ -113,14 +128,14 @@ class Loop:
         self.reported = reached
         stays = self.step == self.total and not self.settings.patience
         value = evaluate(stays)
-        self.patience.note(value, self.trained)
+        self.patience.note(value, self.learned)
         control.report(reached, value)
 
-    def _advance(self, examples: Examples, pad_id: int) -> Verdict:
+    def _advance(self, examples: Lessons) -> Verdict:
         """One step of the optimiser, by all ranks; none if one of them has ended the training."""
         self.network.train()
         try:
-            self._differentiate(examples, pad_id)
+            self._differentiate(examples)
             verdict = self.ranks.agree(Verdict.GO_ON)
             if verdict == Verdict.GO_ON:
                 self._step()
@@ -131,11 +146,11 @@ class Loop:
             raise torch.OutOfMemoryError("another rank's GPU is out of memory")
         return verdict
 
-    def _differentiate(self, examples: Examples, pad_id: int) -> None:
+    def _differentiate(self, examples: Lessons) -> None:
         """Gradients of this rank's share of a batch."""
         own, answers = self.ranks.share(examples), sum(map(len, examples.targets))
         for part, share in _parts(own, self.settings.accumulation, answers) if own is not None else ():
-            batch = collate(part, pad_id=pad_id, device=self.device)
+            batch = self.collate(part)
             with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
                 logits = self.network.answers(batch)
                 loss = self.criterion(part)(logits) * share
@@ -184,7 +199,7 @@ class Loop:
 
     def save(self, folder: Path) -> None:
         """Write weights, optimiser, generators and position: safetensors and JSON only."""
-        save_file({name: value.detach().contiguous() for name, value in self.trained.items()}, folder / _WEIGHTS)
+        save_file({name: value.detach().contiguous() for name, value in self.learned.items()}, folder / _WEIGHTS)
         state = {
             f"{kind}:{name}": tensor
             for name, value in self.trained.items()
@@ -223,21 +238,21 @@ class Loop:
             self.scaler.load_state_dict(position["scaler"])
 
 
-def batches(tokens: Tokens, size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """The epoch's batches of row numbers: shuffled, texts of like length together; the same for the same arguments."""
+def batches(lengths: Sequence[int], size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """The epoch's batches of row numbers: shuffled, those of like length together; the same for the same arguments."""
     shuffle = random.Random(f"{seed}/{epoch}")
-    order = list(range(len(tokens)))
+    order = list(range(len(lengths)))
     shuffle.shuffle(order)
     bucket = size * _BUCKET
     found: list[list[int]] = []
     for start in range(0, len(order), bucket):
-        rows = sorted(order[start : start + bucket], key=lambda row: len(tokens[row]))
+        rows = sorted(order[start : start + bucket], key=lambda row: lengths[row])
         found.extend(rows[first : first + size] for first in range(0, len(rows), size))
     shuffle.shuffle(found)
     return found
 
 
-def _parts(examples: Examples, count: int, answers: int) -> Iterator[tuple[Examples, float]]:
+def _parts(examples: Lessons, count: int, answers: int) -> Iterator[tuple[Lessons, float]]:
     """`examples` in `count` parts, each with its share of the batch's `answers`: losses are means over these."""
     size = math.ceil(len(examples) / count)
     for start in range(0, len(examples), size):

@@ -54,6 +54,10 @@ class WritingSettings(Settings):
 class Writing(Learning, Protocol):
     """A problem whose answers are written."""
 
+    @override
+    def examples(self, split: str, settings: Any) -> Examples:
+        """The rows of a split as token ids."""
+
     def frame(self, settings: Any) -> PromptFrame:
         """What stands around every prompt."""
 
@@ -92,7 +96,7 @@ class FittedWriting(FittedTuned):
     @property
     def writer(self) -> Writer:
         """The whole model around the shared backbone."""
-        writer = self.task.base.writer
+        writer: Writer | None = self.task.base.writer
         assert writer is not None, "the task loads a model that writes"
         return writer
 
