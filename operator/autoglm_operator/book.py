@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from .counts import SPEC_ATTRIBUTE, Known, StudyRows
 from .observation import Attempt, StoredStudy, Trials
 
 TOP = 10
+MESSAGE_SHOWN = 400
 
 
 class TrialBook:
@@ -39,6 +40,7 @@ class TrialBook:
         self._settled = TrialCounts()
         self._gpu = (0.0, 0.0)
         self._top: list[FrozenTrial] = []
+        self._failed: FrozenTrial | None = None
         self._chains: defaultdict[int, dict[int, FrozenTrial]] = defaultdict(dict)
         self._first_seen: dict[int, datetime] = {}
         self._claims: defaultdict[str, set[int]] = defaultdict(set)
@@ -100,6 +102,12 @@ class TrialBook:
             used, wasted = ledger.gpu_seconds(attempts)
             self._gpu = (self._gpu[0] + used, self._gpu[1] + wasted)
             self._top = ledger.top([*self._top, *attempts], run, TOP)
+            self._remember_failure(trial.last for trial in logical if trial.phase(limits) == "failed")
+
+    def _remember_failure(self, attempts: Iterable[FrozenTrial]) -> None:
+        """Of all that failed for good, the one that ended last; whoever reads all at once finds the same."""
+        known = [] if self._failed is None else [self._failed]
+        self._failed = max([*known, *attempts], key=_ended, default=None)
 
     def stored(self) -> StoredStudy | None:
         """What the planner needs of it; None while it is not completely created."""
@@ -133,6 +141,7 @@ class TrialBook:
             running=tuple(self._running(attempt) for attempt in attempts if attempt.state is TrialState.RUNNING),
             due=tuple(attempt.number for attempt in ledger.retries_due(attempts, left)),
             finished_by=dict(self._results),
+            last_failure=None if self._failed is None else _why(self._failed),
             gpu_seconds_used=self._gpu[0] + used,
             gpu_seconds_wasted=self._gpu[1] + wasted,
         )
@@ -158,6 +167,16 @@ class TrialBook:
 def _owner(attempt: FrozenTrial) -> Owner | None:
     written = attempt.user_attrs.get(TrialAttribute.OWNER)
     return None if written is None else Owner.model_validate(written)
+
+
+def _ended(attempt: FrozenTrial) -> tuple[datetime, int]:
+    assert attempt.datetime_complete is not None, "it is finished"
+    return attempt.datetime_complete, attempt.number
+
+
+def _why(attempt: FrozenTrial) -> str:
+    message = " ".join(str(attempt.user_attrs.get(TrialAttribute.MESSAGE) or "no message").split())
+    return f"trial {ledger.origin_of(attempt)}: {ledger.cause_of(attempt)}: {message[:MESSAGE_SHOWN]}"
 
 
 def _shown(attempt: FrozenTrial) -> BestTrial:

@@ -124,7 +124,7 @@ class Trials:
     Attributes:
         due: failed attempts that need a retry, and have none.
         finished_by: attempts that finished, by their owner's identity.
-        goal_reached: a feasible trial is as good as the goal.
+        last_failure: the newest trial that finally failed, and why, in a sentence.
     """
 
     counts: TrialCounts = field(default_factory=TrialCounts)
@@ -132,6 +132,7 @@ class Trials:
     running: tuple[Attempt, ...] = ()
     due: tuple[int, ...] = ()
     finished_by: Mapping[str, int] = field(default_factory=dict)
+    last_failure: str | None = None
     gpu_seconds_used: float = 0.0
     gpu_seconds_wasted: float = 0.0
 

@@ -135,13 +135,18 @@ async def test_counts_agree_with_optunas_own_view_at_every_step(databases: Datab
 async def test_a_reader_that_comes_later_sees_the_same(databases: Databases, url: str) -> None:
     await create(databases, url)
     study = load_study(url, NAME)
-    for value in (0.1, 0.7, 0.3):
+    for value in (0.1, None, 0.7, None, 0.3):
         trial = study.ask()
         trial.suggest_float("head_c", 0.01, 1000)
-        study.tell(trial, value)
+        if value is None:
+            await apply(databases, url, FailAttempt(REF, trial.number, Cause.TIMEOUT, f"trial {trial.number} was slow"))
+        else:
+            study.tell(trial, value)
         await look(databases, url)
     late = Databases(threads=1, timeout_seconds=10, max_age_seconds=0)
-    assert (await look(late, url)).trials == (await look(databases, url)).trials
+    seen = (await look(late, url)).trials
+    assert seen == (await look(databases, url)).trials
+    assert seen.last_failure == "trial 3: Timeout: trial 3 was slow"
     late.close()
 
 

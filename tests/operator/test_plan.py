@@ -17,7 +17,7 @@ from tests.operator.simulation import (
     workers,
 )
 
-from autoglm_api.attempts import StudyAttribute
+from autoglm_api.attempts import StudyAttribute, TrialAttribute
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
 from autoglm_api.exits import Termination as LastWords
@@ -104,6 +104,26 @@ def test_more_failures_than_allowed_fail_the_study() -> None:
     world.settle()
     assert world.says("Failed") == Reason.TOO_MANY_FAILED
     assert world.ready() == ("False", Reason.TOO_MANY_FAILED)
+
+
+def test_why_a_trial_failed_is_told_while_the_study_runs_and_when_it_gives_up() -> None:
+    world = running()
+    told = []
+    for loss in ("nan", "inf", "-inf", "nan once more"):
+        world.pass_time(10)
+        number = world.claim_trial(workers(world)[0])
+        assert number is not None
+        world.trials[number].user_attrs[TrialAttribute.MESSAGE] = f"the metric loss is {loss}"
+        world.end(number, TrialState.FAIL, cause=Cause.NON_FINITE)
+        world.settle()
+        told += [said.message for said in world.study.status.conditions if said.type == "Ready"]
+    assert told == [
+        "trials are running; 1 has failed; the last one was trial 0: NonFiniteMetric: the metric loss is nan",
+        "trials are running; 2 have failed; the last one was trial 1: NonFiniteMetric: the metric loss is inf",
+        "trials are running; 3 have failed; the last one was trial 2: NonFiniteMetric: the metric loss is -inf",
+        "4 trials failed; trials.maxFailed allows 3;"
+        " the last one was trial 3: NonFiniteMetric: the metric loss is nan once more",
+    ]
 
 
 def test_data_error_of_a_worker_fails_the_study_at_once_with_its_words() -> None:

@@ -39,7 +39,7 @@ def ending_of(stored: StoredStudy, limits: Limits, fatal: Fatal | None, now: dat
         return _with_result(stored, Reason.DEADLINE, message, hard=True)
     if counts.failed > limits.max_failed:
         message = f"{counts.failed} trials failed; trials.maxFailed allows {limits.max_failed}"
-        return Ending(Reason.TOO_MANY_FAILED, message, failed=True, hard=True)
+        return Ending(Reason.TOO_MANY_FAILED, message + last_failure(stored), failed=True, hard=True)
     if counts.running or counts.waiting:
         return None
     if counts.finished >= limits.max and ledger.ends_grid(stored.run, limits):
@@ -77,6 +77,12 @@ def _with_result(stored: StoredStudy, reason: Reason, message: str, *, hard: boo
     counts = stored.trials.counts
     nothing = (
         f"{message}, and none is a feasible result: {counts.failed} failed, {counts.pruned} pruned,"
-        f" {counts.infeasible} infeasible, {counts.complete} complete"
+        f" {counts.infeasible} infeasible, {counts.complete} complete{last_failure(stored)}"
     )
     return Ending(Reason.NO_FEASIBLE_TRIAL, nothing, failed=True, hard=hard)
+
+
+def last_failure(stored: StoredStudy) -> str:
+    """The end of a sentence about failed trials: what the last of them said; empty when none failed."""
+    said = stored.trials.last_failure
+    return f"; the last one was {said}" if said else ""

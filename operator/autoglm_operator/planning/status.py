@@ -11,7 +11,7 @@ from autoglm_api.status import BudgetUsed, ExportedModel, StudyStatus, Workers
 from autoglm_api.study import StudySpec
 from autoglm_operator.observation import Observation, StoredStudy
 
-from .ending import Ending
+from .ending import Ending, last_failure
 from .trouble import Trouble
 
 
@@ -139,12 +139,15 @@ def _ready(seen: Observation, found: Findings) -> tuple[bool | None, Reason, str
     if trouble is not None:
         return trouble.reason is Reason.QUEUED, trouble.reason, trouble.message
     if found.workers.running or found.ending is not None:
-        return (
-            True,
-            Reason.RUNNING,
-            "trials are running" if found.ending is None else "the best model is being exported",
-        )
+        return True, Reason.RUNNING, "the best model is being exported" if found.ending else _running(seen.stored)
     return True, Reason.ACCEPTED, f"the study is accepted{_as_what(study.spec)}; its workers are starting"
+
+
+def _running(stored: StoredStudy | None) -> str:
+    failed = stored.trials.counts.failed if stored else 0
+    if stored is None or not failed:
+        return "trials are running"
+    return f"trials are running; {failed} {'has' if failed == 1 else 'have'} failed{last_failure(stored)}"
 
 
 def _as_what(spec: StudySpec | None) -> str:
