@@ -58,6 +58,10 @@ for name in ("nan", "bare", "pickled"):
     tokenizer.save_pretrained(root / name)
     model.config.save_pretrained(root / name)
 torch.save(model.state_dict(), root / "pickled" / "pytorch_model.bin")
+# It loads, and its embedding of token types, which every text needs, has no rows: the first step of training raises.
+crooked = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, type_vocab_size=0, **size))
+crooked.save_pretrained(root / "crooked")
+tokenizer.save_pretrained(root / "crooked")
 for parameter in model.parameters():
     parameter.data.fill_(float("nan"))
 model.save_pretrained(root / "nan")

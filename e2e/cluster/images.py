@@ -98,10 +98,11 @@ def find_image(name: str, table: Mapping[str, Image] = TABLE) -> Image:
 def code_paths() -> list[Path]:
     """What must be visible in a container so that the project's entry points run: environment, interpreter, checkout.
 
-    A path inside another one is left out.
+    An environment may import from another one by its path files. A path inside another one is left out.
     """
     system = Path("/usr")
-    wanted = {Path(sys.prefix), Path(sys.base_prefix), REPOSITORY}
+    imported = {path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()}
+    wanted = {Path(sys.prefix), Path(sys.base_prefix), REPOSITORY, *imported}
     return sorted(
         path for path in wanted if not any(path.is_relative_to(other) for other in {*wanted, system} - {path})
     )
