@@ -4,10 +4,12 @@
 # official image or any other with Python 3.11 or newer and its venv module (images/build.sh makes one where there is no
 # registry).
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
-# torch is not in the locks: which build of it is a choice. For CUDA:
-#   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple
+# torch is not in the locks: which build of it is a choice. For CUDA, with what GPUs alone can use:
+#   --build-arg TORCH=torch==2.13.0 --build-arg TORCH_INDEX=https://pypi.org/simple --build-arg TRAINER=trainer-gpu
 ARG TORCH=torch==2.13.0+cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The trainer's lock: trainer or trainer-gpu.
+ARG TRAINER=trainer
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -37,10 +39,11 @@ RUN pip install --require-hashes --no-deps --requirement requirements/serving.lo
 # newer Python is left without byte code, as pip leaves it.
 FROM build AS build-trainer
 COPY images/install_torch.sh images/
-COPY requirements/trainer.lock requirements/
+ARG TRAINER
+COPY requirements/${TRAINER}.lock requirements/
 ARG TORCH
 ARG TORCH_INDEX
-RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/trainer.lock \
+RUN pip install --no-compile --require-hashes --no-deps --requirement requirements/${TRAINER}.lock \
     && sh images/install_torch.sh "$TORCH" "$TORCH_INDEX"
 
 # The model server for models that write texts. Jobs that copy models, and all other servers, do without torch.

@@ -19,6 +19,7 @@ resolve operator --extra operator
 resolve serving --extra serving
 resolve serving-generation --extra serving-generation
 resolve trainer --extra trainer
+resolve trainer-gpu --extra trainer-gpu
 .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' |
   .venv/bin/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate \
     --quiet --output-file requirements/build.lock

@@ -60,6 +60,12 @@ class Resources(Model):
     requests: dict[str, Quantity] = Field(default_factory=dict, max_length=16)
     limits: dict[str, Quantity] = Field(default_factory=dict, max_length=16)
 
+    @property
+    def gpus(self) -> int:
+        """Whole GPUs that a pod with these resources holds, whatever their vendor (`nvidia.com/gpu`, `amd.com/gpu`)."""
+        wanted = {**self.requests, **self.limits}
+        return sum(int(float(amount)) for name, amount in wanted.items() if name.rpartition("/")[2].startswith("gpu"))
+
 
 class EnvVar(Model):
     """A plain environment variable; our own (`AUTOGLM_*`) cannot be set."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from .attempts import Limits
 from .base import Model, Scalar
 from .catalog import AUTO, TASKS, TaskDeclaration, choose_task, find_task
+from .catalog.methods import METHODS, searched_methods
 from .pruners import Pruner
 from .samplers import SAMPLERS, Sampler, check_sampler
 from .space import Parameter, all_points, check_point, same, space_size
@@ -111,6 +112,12 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
         return find_task(spec.task), None
     metrics = [spec.objective.metric, *(limit.metric for limit in spec.constraints)]
     return choose_task(TASKS, spec.data.columns, metrics)
+
+
+def gpu_methods(task: TaskDeclaration, parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """The tuning methods of a space that train on a GPU alone; without `parameters` of the task's own space."""
+    searched = searched_methods(task.knobs, parameters or task.parameters)
+    return tuple(name for name in searched if name in METHODS and METHODS[name].needs_gpu)
 
 
 def check_task(spec: StudySpec) -> None:

@@ -16,7 +16,7 @@ from autoglm_api.catalog import AUTO, TASKS, TaskDeclaration
 from autoglm_api.endpoint import EndpointSpec
 from autoglm_api.names import ENDPOINT_KIND, STUDY_KIND
 from autoglm_api.problems import Problem, did_you_mean, locate_sentence, problems, shown
-from autoglm_api.run import freeze, task_of
+from autoglm_api.run import freeze, gpu_methods, task_of
 from autoglm_api.space import Parameter, check_point, parameter_problems
 from autoglm_api.study import API_VERSION, GROUP, StudySpec
 
@@ -230,6 +230,9 @@ def _warnings(spec: StudySpec) -> Iterator[Problem]:
         yield Problem(("spec", "trials", "parallel"), told)
     if deadline and deadline <= datetime.now(UTC):
         yield Problem(("spec", "budget", "deadline"), f"{deadline.isoformat()} is over; no trial would start")
+    for method in gpu_methods(task_of(spec)[0], spec.parameters) if not spec.trainer.resources.gpus else ():
+        told = f"method {method} needs a GPU: on a machine with one `autoglm run` takes it, in a cluster it is refused"
+        yield Problem(("spec", "trainer", "resources", "limits"), f"{told} without nvidia.com/gpu here")
     relative = [(path, uri) for path, uri in local_sources(spec) if not uri.startswith("file:///")]
     if relative:
         path, uri = relative[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autoglm_api.problems import field_name
-from autoglm_api.run import task_of
+from autoglm_api.run import gpu_methods, task_of
 from autoglm_api.study import StudySpec
 
 from .checks import Checked, local_sources
@@ -16,6 +17,7 @@ from .documents import STDIN
 from .errors import UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder
+from .machine import gpus
 from .plan import documents_of
 from .sources import make_absolute, resolve
 
@@ -91,6 +93,8 @@ def _local_spec(
     numbers = {name: value for name, value in (("parallel", parallel), ("max", trials)) if value is not None}
     spec = spec.model_copy(update={"trials": spec.trials.model_copy(update=numbers)})
     _refuse_missing(spec)
+    if (methods := gpu_methods(task_of(spec)[0], spec.parameters)) and not gpus(os.environ):
+        raise UsageError(f"spec.parameters: method {methods[0]} needs a GPU, and this machine has none; leave it out")
     for _, place in spec.places:
         if place.startswith(PVC) and claims is None:
             raise UsageError(f"{place} lies in a cluster; --claims DIR names a folder that stands for its claims")

@@ -106,7 +106,7 @@ def test_never_more_points_than_trials() -> None:
         ({"constraints": [{"metric": "x", "operator": "LessOrEqual", "value": 1}]}, r"constraints\[0\].metric: .*'x'"),
         ({"enqueue": [{"lora_r": 1000}]}, r"enqueue\[0\]: lora_r = 1000 is outside"),
         ({"parameters": [{"name": "rank", "int": {"min": 1, "max": 2}}]}, "no parameter 'rank'; known: .*lora_r"),
-        ({"parameters": [{"name": "method", "categorical": {"choices": ["qlora"]}}]}, "method must be choices from"),
+        ({"parameters": [{"name": "method", "categorical": {"choices": ["magic"]}}]}, "method must be choices from"),
         ({"parameters": [{"name": "method", "int": {"min": 1, "max": 2}}]}, "method must be choices from .* a range"),
         ({"parameters": [{"name": "epochs", "float": {"min": 1, "max": 2}}]}, "epochs takes whole numbers"),
         ({"parameters": [{"name": "epochs", "categorical": {"choices": ["2"]}}]}, "epochs takes numbers"),

@@ -129,6 +129,15 @@ def test_what_cannot_be_run_here_is_refused_with_what_to_do(
     assert sentence in str(answer.exception)
 
 
+def test_a_method_for_gpus_is_refused_on_a_machine_without_one(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    study_file.write_text(STUDY.replace("[head]", "[head, qlora]"))
+    with pytest.raises(UsageError, match="method qlora needs a GPU, and this machine has none"):
+        CliRunner().invoke(app, ["run", str(study_file)], catch_exceptions=False)
+
+
 def test_two_studies_in_a_file_are_refused_by_name(study_file: Path) -> None:
     study_file.write_text(f"{STUDY}---\n{STUDY.replace('small', 'other')}")
     answer = CliRunner().invoke(app, ["run", str(study_file)])

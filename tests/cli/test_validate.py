@@ -202,6 +202,16 @@ def test_warnings_do_not_make_a_study_invalid(tmp_path: Path) -> None:
     assert "relative to this file" in told
 
 
+def test_a_method_for_gpus_is_warned_of_where_the_pods_have_none(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(STUDY.replace("[head]", "[head, qlora]"))
+    (told,) = (one for one in examine(str(file)).findings if "qlora" in one.sentence)
+    assert told.warning
+    assert told.problem.field == "spec.trainer.resources.limits"
+    file.write_text(file.read_text() + '  trainer: {resources: {limits: {nvidia.com/gpu: "1"}}}\n')
+    assert not [one for one in examine(str(file)).findings if "qlora" in one.sentence]
+
+
 def test_exit_codes_tell_valid_invalid_and_unopenable_apart(study_file: Path, tmp_path: Path) -> None:
     cli = CliRunner()
     bad = tmp_path / "bad.yaml"

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+WRITTEN = (ROOT / "Dockerfile").read_text()
+DEFAULTS = dict(re.findall(r"^ARG (\w+)=(.*)$", WRITTEN, re.MULTILINE))
+# As it is built without arguments.
+DOCKERFILE = re.sub(r"requirements/\$\{(\w+)\}", lambda name: f"requirements/{DEFAULTS[name[1]]}", WRITTEN)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMAGES = ("operator", "serving", "trainer", "serving-generation")
 
@@ -55,6 +58,17 @@ def test_operator_and_server_have_no_torch(image: str) -> None:
 def test_the_default_torch_is_the_locked_version_for_cpus() -> None:
     pinned = (ROOT / "requirements/torch.txt").read_text().strip()
     assert f"ARG TORCH={pinned}+cpu\n" in DOCKERFILE
+
+
+def test_the_trainer_for_gpus_has_what_the_trainer_has_and_the_library_of_four_bits() -> None:
+    plain, gpu = (
+        set(re.findall(r"^(\S+)==", (ROOT / f"requirements/{lock}.lock").read_text(), re.MULTILINE))
+        for lock in ("trainer", "trainer-gpu")
+    )
+    assert gpu - plain == {"bitsandbytes"}
+    assert plain < gpu
+    assert DEFAULTS["TRAINER"] == "trainer"
+    assert "TRAINER=trainer-gpu" in WRITTEN
 
 
 def test_the_context_holds_what_is_copied() -> None:

@@ -46,6 +46,15 @@ def test_refusal_names_field_value_and_limit(changes: dict[str, Any], words: lis
     assert all(word in sentence for word in words), sentence
 
 
+def test_a_method_for_gpus_needs_a_gpu_in_the_trainers_pods() -> None:
+    method = [{"name": "method", "categorical": {"choices": ["lora", "qlora"]}}]
+    told = refused(parameters=method)
+    assert "spec.trainer.resources.limits: method qlora needs a GPU" in told
+    assert 'nvidia.com/gpu: "1"' in told
+    trainer = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    assert admit(BODY | {"parameters": method, "trainer": trainer}, Settings())[1] is None
+
+
 def test_several_problems_are_told_at_once() -> None:
     sentence = refused(model={"source": "file:///a"}, artifacts={"uri": "file:///b"})
     assert "spec.model.source" in sentence

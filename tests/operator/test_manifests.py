@@ -14,7 +14,7 @@ from tests.operator.simulation import make_spec, make_study
 from autoglm_api.study import StudySpec
 from autoglm_operator.kube import Object
 from autoglm_operator.manifests.claim import artifacts_claim
-from autoglm_operator.manifests.job import cleanup_job, export_job, gpus, worker_job
+from autoglm_operator.manifests.job import cleanup_job, export_job, worker_job
 from autoglm_operator.manifests.secret import storage_secret
 from autoglm_operator.planning.door import frozen_run
 from autoglm_operator.planning.search import study_ref
@@ -155,8 +155,8 @@ def test_a_claim_is_one_volume_however_many_name_it() -> None:
 
 def test_gpus_of_all_vendors_are_counted() -> None:
     spec = make_spec(trainer={"resources": {"limits": {"amd.com/gpu": "2", "cpu": "8"}}})
-    assert gpus(spec.trainer.resources) == 2
-    assert gpus(make_spec().trainer.resources) == 0
+    assert spec.trainer.resources.gpus == 2
+    assert make_spec().trainer.resources.gpus == 0
 
 
 def test_openshift_has_no_fs_group() -> None:

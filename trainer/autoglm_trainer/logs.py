@@ -92,3 +92,5 @@ def configure(study: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns at its import of a faster kernel for CPUs, which nobody here computes with.
+    logging.getLogger("bitsandbytes.backends.cpu").setLevel(logging.ERROR)

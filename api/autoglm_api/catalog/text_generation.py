@@ -23,9 +23,8 @@ _KNOBS = {
 # The output layer is the model's own: there is no new one to train at a rate of its own.
 del _KNOBS["head_learning_rate"]
 # A pretrained model that already writes is spoilt by the rates at which a new output layer is learned.
-_KNOBS["learning_rate"] = replace(
-    _KNOBS["learning_rate"], by_method={**_KNOBS["learning_rate"].by_method, "lora": 3e-4, "dora": 3e-4, "full": 2e-5}
-)
+_RATES = {"lora": 3e-4, "dora": 3e-4, "qlora": 3e-4, "full": 2e-5}
+_KNOBS["learning_rate"] = replace(_KNOBS["learning_rate"], by_method={**_KNOBS["learning_rate"].by_method, **_RATES})
 
 TEXT_GENERATION = TaskDeclaration(
     name="text-generation",

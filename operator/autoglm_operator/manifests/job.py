@@ -164,14 +164,8 @@ def _trainer_env(spec: StudySpec, ref: StudyRef) -> tuple[Object, ...]:
         {"name": environment.OWNER_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": environment.OWNER_IDENTITY, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": environment.CPU_LIMIT, "valueFrom": cpu},
-        *plain_env({environment.GPUS: str(gpus(spec.trainer.resources))}),
+        *plain_env({environment.GPUS: str(spec.trainer.resources.gpus)}),
     )
-
-
-def gpus(resources: Resources) -> int:
-    """Whole GPUs that a pod with these resources holds, whatever their vendor (`nvidia.com/gpu`, `amd.com/gpu`)."""
-    wanted = {**resources.requests, **resources.limits}
-    return sum(int(float(amount)) for name, amount in wanted.items() if name.rpartition("/")[2].startswith("gpu"))
 
 
 def _places(run: Run, spec: StudySpec, settings: Settings) -> tuple[Place, ...]:

@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
+from autoglm_api.catalog import find_task
 from autoglm_api.problems import Problem, locate_sentence, problems
-from autoglm_api.run import Run, freeze
+from autoglm_api.run import Run, freeze, gpu_methods
 from autoglm_api.study import StudySpec
 from autoglm_operator.settings import Settings
 
@@ -32,9 +33,11 @@ def admit(spec: Mapping[str, Any], settings: Settings) -> tuple[StudySpec | None
         return None, _sentences(problems(error, spec, StudySpec, root=("spec",)))
     found = [*_refused_sources(parsed, settings), *_refused_hosts(parsed)]
     try:
-        frozen_run(parsed, namespace="namespace", name="name", uid="uid", settings=settings)
+        run = frozen_run(parsed, namespace="namespace", name="name", uid="uid", settings=settings)
     except ValueError as error:
         found.append(locate_sentence(str(error), spec, root=("spec",)))
+    else:
+        found += _without_gpu(parsed, run)
     return (None, _sentences(found)) if found else (parsed, None)
 
 
@@ -69,6 +72,12 @@ def _refused_sources(spec: StudySpec, settings: Settings) -> Iterator[Problem]:
         if not is_allowed(uri, settings.allowed_sources):
             allowed = ", ".join(settings.allowed_sources) or "nothing"
             yield Problem(("spec", *path), f"{uri} is not allowed in this installation, which allows {allowed}")
+
+
+def _without_gpu(spec: StudySpec, run: Run) -> Iterator[Problem]:
+    for method in gpu_methods(find_task(run.task), run.parameters) if not spec.trainer.resources.gpus else ():
+        told = f'method {method} needs a GPU; add nvidia.com/gpu: "1", or leave {method} out of the choices of method'
+        yield Problem(("spec", "trainer", "resources", "limits"), told)
 
 
 def is_allowed(uri: str, allowed: tuple[str, ...]) -> bool:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
 
+from autoglm_trainer.methods.qlora import QLora
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuning.task import LoadedTuned
+
+
+@pytest.fixture(scope="session", autouse=True)
+def four_bits_on_a_cpu() -> Iterator[None]:
+    """bitsandbytes computes with 4 bits on a CPU too, so the code that is meant for a GPU runs here as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QLora, "devices", ("cpu",))
+        # A newer CPU would compute in 16 bits where nothing is trained, and repack the weights for it.
+        patch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_what_training_takes_is_what_was_estimated_within_a_factor(
         task._free()
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        before = resident_bytes(torch.device("cpu"))
+        before = resident_bytes()
         Path("/proc/self/clear_refs").write_text("5")
         with pytest.raises(InterruptedError):
             task.fit(point, Brief())

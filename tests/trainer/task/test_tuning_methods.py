@@ -26,6 +26,7 @@ Load = Callable[[str], LoadedTuned]
 SHORT = {"epochs": 2, "batch_size": 16, "head_learning_rate": 3e-2}
 POINTS: dict[str, Point] = {
     "dora": {"lora_r": 4},
+    "qlora": {"lora_r": 4},
     "ia3": {},
     "prompt-tuning": {"prompt_length": 5},
     "p-tuning": {"prompt_length": 5, "prompt_encoder_size": 8},
@@ -37,6 +38,7 @@ SOFT = ("prompt-tuning", "p-tuning", "prefix", "prompt-fusion")
 # Every knob of a method's own, with a value that is not the default.
 # What is traced in another way than the backbone alone.
 EXPORTS = [
+    ("qlora", "glm"),
     ("prompt-tuning", "glm"),
     ("p-tuning", "bert"),
     ("prefix", "bert"),

@@ -49,6 +49,18 @@ def test_data_that_is_missing_ends_the_study_with_exit_code_and_sentence(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
+def test_a_method_for_gpus_on_a_machine_without_one_ends_the_study_before_anything_is_loaded(tmp_path: Path) -> None:
+    method = {"name": "method", "categorical": {"choices": ["head", "qlora"]}}
+    run, limits = make_run(parameters=[method])
+    url = f"journal://{tmp_path}/journal.log"
+    study = make_study(url, run, limits)
+    ended = trainer("work", url, study.study_name, tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert ended.returncode == ExitCode.SPEC, ended.stderr
+    fatal = read_fatal(study)
+    assert fatal is not None
+    assert fatal.message.startswith("parameters.method: qlora needs a GPU")
+
+
 def test_a_finished_study_is_left_at_once(tmp_path: Path) -> None:
     run, limits = make_run()
     url = f"journal://{tmp_path}/journal.log"

@@ -19,6 +19,7 @@ class Lora:
 
     frozen_backbone = False
     use_dora = False
+    four_bits = False
     beside = 2.5
 
     def footprint(self, base: Pretrained, settings: Settings) -> Footprint:
@@ -29,8 +30,8 @@ class Lora:
 
     def build(self, base: Pretrained, settings: Settings, head: Head) -> Network:
         """The clean backbone with fresh adapters."""
-        set_dropout(base.clean(), settings.dropout)
-        return base.network(base.adapted(self.config(settings)), head)
+        set_dropout(base.undo(), settings.dropout)
+        return base.network(base.adapted(self.config(settings), four_bits=self.four_bits), head)
 
     def config(self, settings: Settings) -> peft.LoraConfig:
         """The adapters of a point."""

@@ -22,7 +22,7 @@ from autoglm_trainer.tokens.examples import Batch, Examples, collate
 from .network import half_type
 from .pretrained import Pretrained
 from .source import find_model
-from .weights import load_weights, short
+from .weights import load_weights, placed, short
 from .writer import Writer, load_whole, make_writer
 
 
@@ -122,7 +122,7 @@ def _load_backbone(source: str, folder: Path, config: Any, device: torch.device)
         )
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # pooling is ours; its weights would only be carried along
-    return backbone.to(device)
+    return placed(backbone, device)
 
 
 def _load_config(source: str, folder: Path) -> Any:

@@ -24,12 +24,14 @@ class Footprint:
         layers: how many layers, from the top, keep what the backward pass needs; None = all.
         beside: numbers that it keeps for each number that goes into a linear layer.
         tokens: virtual ones, before every text.
+        held: bytes of weights that are not trained, beyond those of the model as it was loaded; below 0 = fewer.
     """
 
     trained: int
     layers: int | None = None
     beside: float = 0.0
     tokens: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,8 @@ def inference_bytes(shape: Shape, through: Pass, *, half: bool) -> int:
     )
 
 
-def resident_bytes(device: torch.device) -> int:
-    """What this process holds now on the device; on a CPU all that it holds."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
+def resident_bytes() -> int:
+    """What this process holds now in the machine's memory."""
     if not _STATUS.exists():
         return 0
     lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)

@@ -24,6 +24,12 @@ def half_type(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
+def numbers(parameter: nn.Parameter) -> int:
+    """How many numbers a parameter stands for; with weights of 4 bits two stand in each byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return parameter.numel() if packed is None else int(packed.shape.numel())
+
+
 def pool(hidden: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
     """Hidden states (batch, tokens, hidden) to one vector a text, (batch, hidden), in float32.
 

@@ -42,6 +42,14 @@ def load_weights(
     return model, frozenset(notes["missing_keys"])
 
 
+def placed(model: Any, device: torch.device) -> Any:
+    """The model on `device`, or still in the host's memory if a GPU cannot hold it: a method may make it smaller."""
+    try:
+        return model.to(device)
+    except torch.OutOfMemoryError:
+        return model.to("cpu")
+
+
 def short(error: Exception) -> str:
     """What an error says, on one line."""
     return " ".join(str(error).split())[:300]

@@ -13,7 +13,7 @@ from torch import nn
 
 from autoglm_trainer.errors import SpecError
 
-from .weights import load_weights, short
+from .weights import load_weights, placed, short
 
 _PROBED_TOKENS = 6
 # Stand in for a prompt where a chat template is asked what it puts around one.
@@ -41,7 +41,7 @@ class Writer:
 
 
 def load_whole(source: str, folder: Path, config: Any, device: torch.device) -> Any:
-    """The causal model of transformers, on its device.
+    """The causal model of transformers, on its device if that can hold it.
 
     Raises:
         SpecError: it is none, or it is one that makes more of hidden states than its output layer says.
@@ -56,8 +56,8 @@ def load_whole(source: str, folder: Path, config: Any, device: torch.device) -> 
             f" it is not made to write texts; {needed}"
         )
     model, missing = load_weights(AutoModelForCausalLM, source, folder, config, device)
-    model = model.to(device).eval()
-    ids = torch.arange(_PROBED_TOKENS, device=device)[None] % model.config.get_text_config().vocab_size
+    model = placed(model, device).eval()
+    ids = torch.arange(_PROBED_TOKENS, device=model.device)[None] % model.config.get_text_config().vocab_size
     other = ids.clone()
     other[0, -1] = 0
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from autoglm_trainer.model.graph import (
     write_weights,
 )
 from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, limit_bytes, resident_bytes, training_bytes
-from autoglm_trainer.model.network import Network
+from autoglm_trainer.model.network import Network, numbers
 from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
@@ -62,7 +63,7 @@ class LoadedTuned(Generic[P, B]):
             once, since it does not depend on its weights.
         ranks: who trains together with this process.
         current: the model whose weights the shared backbone holds.
-        resident: bytes that the process holds without a trial.
+        resident: bytes that the process holds without a trial, of the device's memory.
     """
 
     problem: P
@@ -77,7 +78,7 @@ class LoadedTuned(Generic[P, B]):
 
     def __post_init__(self) -> None:
         self.features = self.kept_features()
-        self.resident = resident_bytes(self.base.device)
+        self.resident = self.base.nbytes if self.base.device.type == "cuda" else resident_bytes()
 
     def kept_features(self) -> Kept:
         """Features of the frozen backbone, none computed yet; here of a language model."""
@@ -171,7 +172,7 @@ class LoadedTuned(Generic[P, B]):
         except AttributeError:
             return None
         self.current = None
-        base.clean()
+        base.undo()
         footprint = get_method(settings.method).footprint(base, settings)
         examples: Any = self.problem.examples("train", settings)
         longest = max(map(len, examples.tokens)) + footprint.tokens
@@ -185,7 +186,7 @@ class LoadedTuned(Generic[P, B]):
         on_gpu = base.device.type == "cuda"
         return MemoryEstimate(
             # On a CPU all ranks share the container's memory; of GPUs each has its own.
-            needed=(self.resident + needed) * (1 if on_gpu else self.ranks.count),
+            needed=(self.resident + footprint.held + needed) * (1 if on_gpu else self.ranks.count),
             limit=limit_bytes(base.device),
             place="the GPU" if on_gpu else "the container",
         )
@@ -212,7 +213,7 @@ class LoadedTuned(Generic[P, B]):
 
     def _free(self) -> None:
         self.current = None
-        self.base.clean()
+        self.base.undo()
         gc.collect()
         torch.cuda.empty_cache()
 
@@ -261,7 +262,7 @@ class FittedTuned:
     def sizes(self) -> dict[str, int]:
         """How many parameters were trained, and how many there are in all."""
         trained = sum(value.numel() for value in self.weights.values())
-        return {"trained": trained, "total": sum(value.numel() for value in self.network.parameters())}
+        return {"trained": trained, "total": sum(map(numbers, self.network.parameters()))}
 
     def activate(self) -> None:
         """Take the shared backbone."""
@@ -332,8 +333,15 @@ class FittedTuned:
         guided = (type(backbone), backbone.length) if isinstance(backbone, Guided) else None
         network = (split, longest, next(backbone.parameters()).dtype, guided)
         if self.task.time_every_model or network not in self.task.latencies:
-            self.task.latencies[network] = self._time(split)
+            self.task.latencies[network] = self._served_time(split)
         return self.task.latencies[network]
+
+    def _served_time(self, split: str) -> float:
+        """`_time`; NaN where a GPU can hold the weights in 4 bits alone: the model that serves has them whole."""
+        try:
+            return self._time(split)
+        except torch.OutOfMemoryError:
+            return math.nan
 
     def _time(self, split: str) -> float:
         network, base, examples = self.network.eval(), self.task.base, self._examples(split)

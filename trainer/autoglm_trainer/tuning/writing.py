@@ -164,7 +164,7 @@ class FittedWriting(FittedTuned):
         settings = self.settings
         network = (split, settings.max_length, settings.max_new_tokens, settings.num_beams)
         if self.task.time_every_model or network not in self.task.latencies:
-            self.task.latencies[network] = self._time(split)
+            self.task.latencies[network] = self._served_time(split)
         return self.task.latencies[network]
 
     @override

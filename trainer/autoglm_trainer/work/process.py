@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import optuna
 
 from autoglm_api.attempts import Fatal, Owner
+from autoglm_api.catalog import find_task
 from autoglm_api.environment import WorkerEnvironment
 from autoglm_api.exits import Cause, ExitCode
-from autoglm_api.run import Run
+from autoglm_api.run import Run, gpu_methods
 from autoglm_store.claim import nothing_left
 from autoglm_store.connection import load_study
 from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
@@ -66,10 +67,19 @@ class Process:
         return study, run
 
     def load(self, run: Run) -> LoadedTask:
-        """Model and data in memory; torch comes only now, so a process that finds nothing to do ends in a second."""
+        """Model and data in memory; torch comes only now, so a process that finds nothing to do ends in a second.
+
+        Raises:
+            SpecError, DataError: every trial would fail, for want of a GPU too.
+        """
         from autoglm_trainer.tasks import get_task
 
-        return get_task(run.task).load(run, input_places(self.environment))
+        task = get_task(run.task)
+        if methods := gpu_methods(find_task(run.task), run.parameters):
+            from autoglm_trainer.methods import check_methods
+
+            check_methods(methods)
+        return task.load(run, input_places(self.environment))
 
     def share(self, run: Run, loaded: LoadedTask) -> None:
         """Start the other ranks of data parallel training, where there is more than one GPU.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from autoglm_api.plugins import installed
 
-from .adapters import DORA, IA3, LORA
+from .adapters import DORA, IA3, LORA, QLORA
 from .declaration import MethodDeclaration
 from .prompts import P_TUNING, PREFIX, PROMPT_FUSION, PROMPT_TUNING
-from .space import good_point, method_knobs, method_space
+from .space import good_point, method_knobs, method_space, searched_methods
 from .weights import FULL, HEAD, UNFREEZE
 
 __all__ = [
@@ -21,15 +21,17 @@ __all__ = [
     "PROMPT_FUSION",
     "PROMPT_TUNING",
     "P_TUNING",
+    "QLORA",
     "UNFREEZE",
     "UNUSABLE_METHODS",
     "MethodDeclaration",
     "good_point",
     "method_knobs",
     "method_space",
+    "searched_methods",
 ]
 
-_BUILT_IN = (HEAD, LORA, FULL, DORA, IA3, PROMPT_TUNING, P_TUNING, PREFIX, PROMPT_FUSION, UNFREEZE)
+_BUILT_IN = (HEAD, LORA, FULL, DORA, QLORA, IA3, PROMPT_TUNING, P_TUNING, PREFIX, PROMPT_FUSION, UNFREEZE)
 
 METHODS, UNUSABLE_METHODS = installed(
     "autoglm.methods", MethodDeclaration, {method.name: method for method in _BUILT_IN}

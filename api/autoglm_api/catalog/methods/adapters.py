@@ -35,6 +35,16 @@ DORA = MethodDeclaration(
     knobs=_LORA_KNOBS,
     parameters=_LORA_PARAMETERS,
 )
+QLORA = MethodDeclaration(
+    name="qlora",
+    summary="LoRA on weights of 4 bits (NF4): a quarter of the memory, more time a step; on a GPU alone",
+    trainer="autoglm_trainer.methods.qlora:QLora",
+    folds=True,
+    learning_rate=1e-3,
+    knobs=_LORA_KNOBS,
+    parameters=_LORA_PARAMETERS,
+    needs_gpu=True,
+)
 IA3 = MethodDeclaration(
     name="ia3",
     summary="one learned factor for each key, value and inner activation; the fewest weights of all adapters",

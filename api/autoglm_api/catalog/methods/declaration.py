@@ -21,6 +21,7 @@ class MethodDeclaration:
         knobs: its own parameters.
         parameters: its own part of a default search space.
         trainer: `module:attribute` of the `methods.Method`, imported by workers only.
+        needs_gpu: whether it trains on a GPU alone.
     """
 
     name: str
@@ -31,3 +32,4 @@ class MethodDeclaration:
     learning_rate: float | None = None
     knobs: Mapping[str, Knob] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
+    needs_gpu: bool = False

@@ -62,6 +62,14 @@ def method_space(methods: Sequence[MethodDeclaration], *, epochs: tuple[int, int
         yield parameter.model_copy(update={"when": When(parameter="method", in_=users[name])})
 
 
+def searched_methods(knobs: Mapping[str, Knob], parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """The methods that trials of a space are tuned by; empty where the task has none to choose from."""
+    if "method" not in knobs:
+        return ()
+    chosen = next((parameter.domain for parameter in parameters if parameter.name == "method"), None)
+    return tuple(map(str, chosen.choices if isinstance(chosen, Choices) else [knobs["method"].default]))
+
+
 def good_point(method: str, **values: Scalar) -> dict[str, Scalar]:
     """A point that is worth trying before anything is sampled."""
     return {"method": method, **values}
