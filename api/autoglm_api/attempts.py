@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from pydantic import model_validator
 
 from .base import Model
 from .manifest import DataDigests
@@ -73,15 +77,24 @@ class Surroundings(Model):
 
 
 class Limits(Model):
-    """What may change while a study runs; written by the operator (locally the supervisor) alone."""
+    """What may change while a study runs; written by the operator (locally the supervisor) alone.
+
+    Goals cannot change and stand in the run; limits that were stored with one are read without it.
+    """
 
     max: int
     max_failed: int
     retries: int
     deadline: datetime | None = None
-    goal: float | None = None
     stop: bool = False
     generation: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_goal(cls, stored: Any) -> Any:
+        if isinstance(stored, Mapping) and "goal" in stored:
+            return {name: value for name, value in stored.items() if name != "goal"}
+        return stored
 
 
 class Checkpoint(Model):

@@ -124,3 +124,18 @@ class Pruner(Model):
             if default is not None:
                 return default
         raise KeyError(name)
+
+
+def check_pruner(pruner: Pruner, *, objectives: int) -> None:
+    """Refuse a pruner in a study of several objectives: reports would have to be compared by all of them.
+
+    `Median` without fields stands for a pruner left out, which is then none.
+
+    Raises:
+        ValueError: naming the field and its value.
+    """
+    if objectives > 1 and pruner not in (Pruner(), Pruner(type="None")):
+        raise ValueError(
+            f"pruner.type: {pruner.type} judges by one objective and the study has {objectives}, whose trials are never"
+            " ended early; leave pruner out"
+        )

@@ -10,6 +10,9 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import model_validator
 
 from .attempts import Limits
 from .base import Model, Scalar
@@ -18,7 +21,7 @@ from .catalog.methods import METHODS, searched_methods
 from .pruners import Pruner
 from .samplers import SAMPLERS, Sampler, check_sampler
 from .space import Parameter, all_points, check_point, same, space_size
-from .study import Constraint, Data, ModelSource, Objective, StudySpec
+from .study import Constraint, Data, ModelSource, Objective, StudySpec, judged_by
 
 # Fields that may be edited while a study runs; everything else is fixed by the fingerprint.
 EDITABLE = frozenset({"suspend", "budget", "promotion", "ttlSecondsAfterFinished", "deletionPolicy"})
@@ -38,7 +41,7 @@ class Run(Model):
     task: str
     model: ModelSource | None = None
     data: Data
-    objective: Objective
+    objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     parameters: tuple[Parameter, ...]
     enqueue: tuple[dict[str, Scalar], ...] = ()
@@ -52,6 +55,25 @@ class Run(Model):
     artifacts_uri: str
     image: str | None = None
     fingerprint: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before_there_were_several(cls, stored: Any) -> Any:
+        """A run that was frozen when a study had one objective."""
+        if isinstance(stored, Mapping) and "objective" in stored:
+            rest = {name: value for name, value in stored.items() if name != "objective"}
+            return {**rest, "objectives": [stored["objective"]]}
+        return stored
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective, which decides which trial becomes the model."""
+        return self.objectives[0]
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Metrics that the study judges by: of its objectives, then of its constraints."""
+        return judged_by(self.objectives, self.constraints)
 
 
 def freeze(
@@ -85,12 +107,13 @@ def freeze(
         task=task.name,
         model=spec.model,
         data=spec.data.model_copy(update={"columns": task.named_columns(spec.data.columns)}),
-        objective=spec.objective,
+        objectives=spec.objectives,
         constraints=spec.constraints,
         parameters=parameters,
         enqueue=enqueue[: spec.trials.max],
         sampler=sized_sampler(spec, len(enqueue)),
-        pruner=spec.pruner,
+        # Reports of several objectives cannot be compared, so nothing is pruned.
+        pruner=spec.pruner if len(spec.objectives) == 1 else Pruner(type="None"),
         warm_start=tuple(dict.fromkeys(spec.warm_start.from_studies)) if spec.warm_start else (),
         per_pod=spec.trials.per_pod,
         timeout_seconds=spec.trials.timeout_seconds,
@@ -110,8 +133,7 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
     """
     if spec.task != AUTO:
         return find_task(spec.task), None
-    metrics = [spec.objective.metric, *(limit.metric for limit in spec.constraints)]
-    return choose_task(TASKS, spec.data.columns, metrics)
+    return choose_task(TASKS, spec.data.columns, spec.judged)
 
 
 def gpu_methods(task: TaskDeclaration, parameters: Sequence[Parameter]) -> tuple[str, ...]:
@@ -129,7 +151,7 @@ def check_task(spec: StudySpec) -> None:
     task, _ = task_of(spec)
     task.check_base_model(spec.model)
     task.named_columns(spec.data.columns)
-    named = [("objectives[0].metric", spec.objective.metric)]
+    named = [(f"objectives[{index}].metric", objective.metric) for index, objective in enumerate(spec.objectives)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]
     for field, metric in named:
         if metric not in task.metrics:
@@ -191,7 +213,6 @@ def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
         max_failed=spec.trials.max_failed,
         retries=spec.trials.retries,
         deadline=spec.budget.deadline,
-        goal=spec.objective.goal,
         stop=stop,
         generation=generation,
     )

@@ -28,10 +28,15 @@ class TrialCounts(Model):
 
 
 class BestTrial(Model):
-    """A feasible finished trial."""
+    """A feasible finished trial.
+
+    Attributes:
+        value: of the first objective. values: of all of them, in their order; left out where there is one.
+    """
 
     trial: int
     value: float
+    values: tuple[float, ...] | None = Field(default=None, max_length=3)
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
 
@@ -57,7 +62,7 @@ class ExportedModel(Model):
         digest: sha256 of its manifest.
         metrics: on the test rows, or on the validation rows where there are no test rows.
         trial: number of the trial that trained it.
-        metric: the study's objective; `direction` which way is better, `value` what the model has of it in `metrics`.
+        metric: the study's first objective; `direction` which way is better, `value` what the model has of it.
         test_digest: sha256 over the test rows; only models with the same one are comparable.
         task: what kind of server it needs.
     """
@@ -84,6 +89,7 @@ class StudyStatus(Model):
     workers: Workers = Workers()
     best: BestTrial | None = None
     top: tuple[BestTrial, ...] = Field(default=(), max_length=10)
+    pareto_front: tuple[BestTrial, ...] = Field(default=(), max_length=10)
     budget: BudgetUsed = BudgetUsed()
     model: ExportedModel | None = None
     warm_start: str | None = None

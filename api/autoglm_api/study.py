@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from .base import Identifier, Model, Name, Number, Scalar
 from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
-from .pruners import Pruner
+from .pruners import Pruner, check_pruner
 from .samplers import Sampler, check_sampler
 from .space import Parameter, check_parameters, check_point
 
@@ -57,11 +58,19 @@ class Data(Model):
 
 
 class Objective(Model):
-    """The metric to optimise; with `goal` the study ends as soon as a feasible trial reaches it."""
+    """A metric to optimise; the study ends as soon as one feasible trial reaches the `goal` of all that have one."""
 
     metric: Identifier
     direction: Literal["Maximize", "Minimize"]
     goal: Number | None = None
+
+    def cost(self, value: float) -> float:
+        """The value turned so that less is better, in the metric's unit."""
+        return value if self.direction == "Minimize" else -value
+
+    def reaches(self, value: float) -> bool:
+        """Whether `value` is at least as good as the goal; without a goal everything is."""
+        return self.goal is None or self.cost(value) <= self.cost(self.goal)
 
 
 class Constraint(Model):
@@ -74,6 +83,11 @@ class Constraint(Model):
     def violation(self, measured: float) -> float:
         """How far `measured` is on the wrong side, in its unit; ≤ 0 = satisfied, as in Optuna."""
         return measured - self.value if self.operator == "LessOrEqual" else self.value - measured
+
+
+def judged_by(objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> tuple[str, ...]:
+    """The metrics of all of them, each once, in their order."""
+    return tuple(dict.fromkeys([*(each.metric for each in objectives), *(each.metric for each in constraints)]))
 
 
 class Trials(Model):
@@ -136,7 +150,7 @@ class StudySpec(Model):
     task: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=63)]
     model: ModelSource | None = None
     data: Data
-    objectives: tuple[Objective, ...] = Field(min_length=1, max_length=1)
+    objectives: tuple[Objective, ...] = Field(min_length=1, max_length=3)
     constraints: tuple[Constraint, ...] = Field(default=(), max_length=8)
     parameters: tuple[Parameter, ...] = Field(default=(), max_length=64)
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), max_length=64)
@@ -167,8 +181,22 @@ class StudySpec(Model):
 
     @property
     def objective(self) -> Objective:
-        """The one objective."""
+        """The first objective, which decides which trial becomes the model."""
         return self.objectives[0]
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Metrics that the study judges by: of its objectives, then of its constraints."""
+        return judged_by(self.objectives, self.constraints)
+
+    @model_validator(mode="after")
+    def _objectives_are_sound(self) -> StudySpec:
+        metrics = [objective.metric for objective in self.objectives]
+        for index, metric in enumerate(metrics):
+            if metric in metrics[:index]:
+                raise ValueError(f"objectives[{index}].metric: {metric} is an objective already; each must differ")
+        check_pruner(self.pruner, objectives=len(self.objectives))
+        return self
 
     @model_validator(mode="after")
     def _space_is_sound(self) -> StudySpec:

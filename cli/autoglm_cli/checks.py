@@ -220,11 +220,13 @@ def _list(value: object) -> Sequence[Any]:
 
 
 def _warnings(spec: StudySpec) -> Iterator[Problem]:
-    objective, trials, deadline = spec.objective, spec.trials, spec.budget.deadline
-    better = task_of(spec)[0].metrics[objective.metric]
-    if objective.direction != better:
-        told = f"{objective.metric} is better the {'larger' if better == 'Maximize' else 'smaller'} it is"
-        yield Problem(("spec", "objectives", 0, "direction"), f"{told}; {objective.direction} seeks the worst model")
+    trials, deadline = spec.trials, spec.budget.deadline
+    for index, objective in enumerate(spec.objectives):
+        better = task_of(spec)[0].metrics[objective.metric]
+        if objective.direction != better:
+            told = f"{objective.metric} is better the {'larger' if better == 'Maximize' else 'smaller'} it is"
+            field = ("spec", "objectives", index, "direction")
+            yield Problem(field, f"{told}; {objective.direction} seeks the worst model")
     if trials.parallel > trials.max:
         told = f"{trials.parallel} workers for {trials.max} trials: some will have nothing to do"
         yield Problem(("spec", "trials", "parallel"), told)

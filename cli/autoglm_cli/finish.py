@@ -16,6 +16,7 @@ from autoglm_api import environment as env
 from autoglm_api.attempts import Export
 from autoglm_api.locations import locate
 from autoglm_api.predict import PredictRequest
+from autoglm_store.front import front
 from autoglm_store.ledger import best
 from autoglm_store.limits import read_export
 
@@ -25,7 +26,7 @@ from .machine import share
 from .pool import log_tail
 from .samples import sample
 from .server import curl, predict, start_server
-from .story import number, parameters
+from .story import number, parameters, results
 
 EXPORT = "export"
 REPORT = "report.html"
@@ -70,9 +71,13 @@ def _fetch_report(local: LocalRun, exported: Export) -> None:
 
 
 def _tell(local: LocalRun, exported: Export) -> None:
-    metric = local.stored.objective.metric
-    winner = next(trial for trial in local.study.get_trials(deepcopy=False) if trial.number == exported.trial)
-    local.say(f"    best  {metric} {number(winner.value)} on validation rows, trial {exported.trial}", "bold")
+    metric, trials = local.stored.objective.metric, local.study.get_trials(deepcopy=False)
+    winner = next(trial for trial in trials if trial.number == exported.trial)
+    others = len(front(trials, local.stored)) - 1
+    chosen = f", the first of {others + 1} on the Pareto front" if others else ""
+    local.say(
+        f"    best  {results(winner.values, local.stored)} on validation rows, trial {exported.trial}{chosen}", "bold"
+    )
     local.say(f"          {parameters(winner.params)}")
     if exported.test_digest and metric in exported.metrics:
         local.say(f"    test  {metric} {number(exported.metrics[metric])} on rows that no trial has seen")

@@ -165,12 +165,11 @@ class LocalRun:
             WorkersFailingError: no worker gets anything done.
             CliError: the study has failed, or there is no feasible trial.
         """
-        objective = self.stored.objective
-        goal = f"{objective.direction.lower()} {objective.metric}"
+        goal = ", ".join(f"{each.direction.lower()} {each.metric}" for each in self.stored.objectives)
         base = f", base model {self.stored.model.source}" if self.stored.model else ""
         self.say(f"{self.name}: {self.stored.task}, {goal}{base}", "bold")
         self.say(f"everything about it is kept in {self.folder.path}", "dim")
-        with Progress(self.console, objective.metric) as progress:
+        with Progress(self.console, self.stored) as progress:
             reason = Supervisor(
                 self.study,
                 self.stored,

@@ -72,11 +72,9 @@ def _sections(checked: Checked, file: Path) -> Iterator[Section]:
 
 
 def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
-    objective = run.objective
-    goal = f", ends early at {objective.goal:g}" if objective.goal is not None else ""
     _, why = task_of(spec)
     yield "task", run.task if why is None else f"{run.task} (auto: {why})"
-    yield "objective", f"{objective.direction} {objective.metric}{goal}"
+    yield from _objectives(run)
     for constraint in run.constraints:
         sign = "≤" if constraint.operator == "LessOrEqual" else "≥"
         yield "constraint", f"{constraint.metric} {sign} {constraint.value:g}"
@@ -103,6 +101,16 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
         yield "timeout", f"{spec.trials.timeout_seconds} s a trial"
     if spec.budget.deadline:
         yield "deadline", spec.budget.deadline.isoformat()
+
+
+def _objectives(run: Run) -> Iterator[tuple[str, str]]:
+    together = " with the other goals" if sum(each.goal is not None for each in run.objectives) > 1 else ""
+    for objective in run.objectives:
+        goal = f", ends early at {objective.goal:g}{together}" if objective.goal is not None else ""
+        yield "objective", f"{objective.direction} {objective.metric}{goal}"
+    if len(run.objectives) > 1:
+        among = " among those at the goals" if any(each.goal is not None for each in run.objectives) else ""
+        yield "", f"of the Pareto front the best {run.objective.metric}{among} becomes the model"
 
 
 def _sampler_sizes(run: Run) -> Iterator[str]:

@@ -13,7 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .story import View, number, parameters, seconds
+from autoglm_api.run import Run
+
+from .story import View, parameters, results, seconds
 
 QUIET_SECONDS = 30.0
 
@@ -23,13 +25,13 @@ class Progress:
 
     Args:
         console: where to; its `is_terminal` decides.
-        metric: name of the objective, for the best value.
+        run: the frozen run, whose objectives name the best values.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, console: Console, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
-        self._metric = metric
+        self._run = run
         self._clock = clock
         self._live: Live | None = None
         self._spinner = Spinner("dots")
@@ -87,7 +89,7 @@ class Progress:
     def _best(self, now: View) -> str:
         if now.best is None:
             return "best: none yet"
-        return f"best {self._metric} {number(now.best.value)}   {parameters(now.best.params)}"
+        return f"best {results(now.best.values, self._run)}   {parameters(now.best.params)}"
 
     @staticmethod
     def _left(now: View) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 from autoglm_api.attempts import Fatal, Limits
 from autoglm_api.conditions import Reason
 from autoglm_api.run import Run
+from autoglm_store.front import front
 from autoglm_store.ledger import LogicalTrial, counts, logical_trials, top
 
 from .story import duration, number, parameters, seconds, state_of
@@ -42,7 +43,12 @@ def ending(reason: Reason, trials: Sequence[FrozenTrial], limits: Limits, fatal:
 
 
 def results_table(trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> Table:
-    """All logical trials, candidates first and ranked; at most thirty rows."""
+    """All logical trials, candidates first and ranked, of several objectives those on the Pareto front marked.
+
+    At most thirty rows.
+    """
+    several = len(run.objectives) > 1
+    marked = {trial.number for trial in front(trials, run)} if several else set()
     ranks = {trial.number: rank for rank, trial in enumerate(top(trials, run, len(trials)), start=1)}
     logical = sorted(
         logical_trials(trials, limits),
@@ -51,23 +57,31 @@ def results_table(trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> Ta
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
     table.add_column("RANK", justify="right")
     table.add_column("TRIAL", justify="right")
-    table.add_column(run.objective.metric.upper(), justify="right")
+    if several:
+        table.add_column("FRONT")
+    for objective in run.objectives:
+        table.add_column(objective.metric.upper(), justify="right")
     table.add_column("TIME", justify="right")
     table.add_column("STATE")
     table.add_column("PARAMETERS", overflow="fold")
     for trial in logical[:MAX_ROWS]:
-        table.add_row(*_row(trial, ranks, run, limits), style=_style(trial, ranks))
+        table.add_row(*_row(trial, ranks, marked, run, limits), style=_style(trial, ranks))
     if len(logical) > MAX_ROWS:
-        table.add_row("", "", "", "", f"… {len(logical) - MAX_ROWS} more", "")
+        empty = [""] * (len(table.columns) - 2)
+        table.add_row(*empty, f"… {len(logical) - MAX_ROWS} more", "")
     return table
 
 
-def _row(trial: LogicalTrial, ranks: Mapping[int, int], run: Run, limits: Limits) -> tuple[Text, ...]:
+def _row(
+    trial: LogicalTrial, ranks: Mapping[int, int], marked: Collection[int], run: Run, limits: Limits
+) -> tuple[Text, ...]:
     last = trial.last
+    mark = ["●" if last.number in marked else ""] if len(run.objectives) > 1 else []
     cells = (
         str(ranks.get(last.number, "")),
         str(trial.attempts[0].number),
-        "" if last.value is None else number(last.value),
+        *mark,
+        *(map(number, last.values) if last.values else [""] * len(run.objectives)),
         "" if duration(last) is None else seconds(duration(last)),
         state_of(trial, limits, run),
         parameters(last.params),

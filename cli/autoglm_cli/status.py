@@ -68,7 +68,7 @@ def local_row(run: RunFolder) -> Row:
     from autoglm_store.limits import read_export, read_fatal, read_limits, read_run
 
     from .local import open_study
-    from .story import number
+    from .story import results
 
     if not run.has_study:
         return Row(run.path.name, "not begun", "", "", "")
@@ -82,7 +82,7 @@ def local_row(run: RunFolder) -> Row:
         run.path.name,
         state,
         f"{tally.finished}/{limits.max}{failed}",
-        "" if leader is None else f"{frozen.objective.metric} {number(leader.value)} (trial {leader.number})",
+        "" if leader is None else f"{results(leader.values, frozen)} (trial {leader.number})",
         exported.uri if exported else "",
     )
 
@@ -109,16 +109,21 @@ def cluster_rows(answer: Mapping[str, Any], *, everywhere: bool) -> Iterator[Row
     for item in answer.get("items", [answer]):
         metadata, told = item["metadata"], item.get("status") or {}
         best, trials = told.get("best") or {}, told.get("trials") or {}
-        objective = (item.get("spec", {}).get("objectives") or [{}])[0]
         finished = sum(trials.get(state, 0) for state in ("complete", "pruned", "infeasible", "failed"))
         failed = f", {trials['failed']} failed" if trials.get("failed") else ""
         yield Row(
             f"{metadata['namespace']}/{metadata['name']}" if everywhere else metadata["name"],
             _state(told.get("conditions") or []),
             f"{finished}/{item.get('spec', {}).get('trials', {}).get('max', '?')}{failed}",
-            f"{objective.get('metric', '')} {best['value']:.4g} (trial {best['trial']})" if best else "",
+            _best(item.get("spec", {}).get("objectives") or [], best) if best else "",
             (told.get("model") or {}).get("uri", ""),
         )
+
+
+def _best(objectives: list[Mapping[str, Any]], best: Mapping[str, Any]) -> str:
+    values = best.get("values") or [best["value"]]
+    named = ", ".join(f"{each.get('metric', '')} {value:.4g}" for each, value in zip(objectives, values, strict=False))
+    return f"{named} (trial {best['trial']})"
 
 
 def _state(conditions: list[Mapping[str, Any]]) -> str:

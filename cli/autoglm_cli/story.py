@@ -114,7 +114,7 @@ def _ending(trial: FrozenTrial, run: Run, *, again: bool, leads: bool) -> tuple[
     point = f"   {parameters(trial.params)}"
     match trial.state:
         case TrialState.COMPLETE:
-            told = f"{run.objective.metric} {number(trial.value)}"
+            told = results(trial.values, run)
             if not is_feasible(trial):
                 return f"{name}   {told}, breaks {broken(trial, run)}{took}{point}", "yellow"
             return f"{name}   {told}{' ← best' if leads else ''}{took}{point}", "green" if leads else ""
@@ -161,6 +161,12 @@ def state_of(trial: LogicalTrial, limits: Limits, run: Run) -> str:
             return "cut short"
         case phase:
             return phase
+
+
+def results(values: Sequence[float], run: Run) -> str:
+    """Each objective with its value, in a line."""
+    named = zip(run.objectives, values, strict=True)
+    return ", ".join(f"{objective.metric} {number(value)}" for objective, value in named)
 
 
 def parameters(point: Mapping[str, Scalar]) -> str:

@@ -15,6 +15,7 @@ from autoglm_api.run import Run
 from autoglm_api.status import BestTrial, TrialCounts
 from autoglm_api.study import StudySpec
 from autoglm_store import ledger
+from autoglm_store.front import front, spread
 from autoglm_store.ledger import FIXED_PARAMETERS
 
 from .counts import SPEC_ATTRIBUTE, Known, StudyRows
@@ -22,6 +23,8 @@ from .observation import Attempt, StoredStudy, Trials
 
 TOP = 10
 MESSAGE_SHOWN = 400
+FRONT = 500
+"""Members of a Pareto front that are kept; of a larger one, those that are best by the first objective."""
 
 
 class TrialBook:
@@ -41,6 +44,7 @@ class TrialBook:
         self._gpu = (0.0, 0.0)
         self._top: list[FrozenTrial] = []
         self._failed: FrozenTrial | None = None
+        self._front: list[FrozenTrial] = []
         self._chains: defaultdict[int, dict[int, FrozenTrial]] = defaultdict(dict)
         self._first_seen: dict[int, datetime] = {}
         self._claims: defaultdict[str, set[int]] = defaultdict(set)
@@ -91,6 +95,7 @@ class TrialBook:
     def _settle(self, run: Run) -> None:
         limits = self._limits()
         everything = limits.model_copy(update={"max": 2**31})
+        settled: list[FrozenTrial] = []
         for origin, chain in list(self._chains.items()):
             attempts = [chain[number] for number in sorted(chain)]
             logical = ledger.logical_trials(attempts, everything)
@@ -101,7 +106,10 @@ class TrialBook:
             self._settled = _sum(self._settled, ledger.counts(attempts, everything))
             used, wasted = ledger.gpu_seconds(attempts)
             self._gpu = (self._gpu[0] + used, self._gpu[1] + wasted)
-            self._top = ledger.top([*self._top, *attempts], run, TOP)
+            settled += attempts
+        if settled:
+            self._top = ledger.top([*self._top, *settled], run, TOP)
+            self._front = front([*self._front, *settled], run)[:FRONT]
             self._remember_failure(trial.last for trial in logical if trial.phase(limits) == "failed")
 
     def _remember_failure(self, attempts: Iterable[FrozenTrial]) -> None:
@@ -138,6 +146,7 @@ class TrialBook:
         return Trials(
             counts=_sum(self._settled, ledger.counts(attempts, left)),
             top=tuple(map(_shown, ledger.top([*self._top, *attempts], run, TOP))),
+            front=tuple(map(_shown, spread(front([*self._front, *attempts], run), run))),
             running=tuple(self._running(attempt) for attempt in attempts if attempt.state is TrialState.RUNNING),
             due=tuple(attempt.number for attempt in ledger.retries_due(attempts, left)),
             finished_by=dict(self._results),
@@ -182,7 +191,8 @@ def _why(attempt: FrozenTrial) -> str:
 def _shown(attempt: FrozenTrial) -> BestTrial:
     return BestTrial(
         trial=attempt.number,
-        value=attempt.value or 0.0,
+        value=attempt.values[0],
+        values=tuple(attempt.values) if len(attempt.values) > 1 else None,
         parameters=attempt.params,
         metrics=attempt.user_attrs.get(TrialAttribute.METRICS, {}),
     )

@@ -44,7 +44,9 @@ _USER_ATTRIBUTES = (
 )
 _SYSTEM_ATTRIBUTES = "SELECT trial_id, key, value_json FROM trial_system_attributes WHERE trial_id = ANY(%s)"
 _PARAMETERS = "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params WHERE trial_id = ANY(%s)"
-_VALUES = "SELECT trial_id, value, value_type::text FROM trial_values WHERE trial_id = ANY(%s) AND objective = 0"
+_VALUES = (
+    "SELECT trial_id, value, value_type::text FROM trial_values WHERE trial_id = ANY(%s) ORDER BY trial_id, objective"
+)
 _VALUE_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
 
 
@@ -116,14 +118,17 @@ def _attempts(connection: Connection, known: Mapping[int, Known]) -> Iterable[tu
     user = _grouped(connection.execute(_USER_ATTRIBUTES, (ids, _UNREAD)).fetchall())
     system = _grouped(connection.execute(_SYSTEM_ATTRIBUTES, (ids,)).fetchall())
     points = _points(connection.execute(_PARAMETERS, (ids,)).fetchall())
-    values = {trial_id: _VALUE_WORDS.get(word, value) for trial_id, value, word in connection.execute(_VALUES, (ids,))}
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    for trial_id, value, word in connection.execute(_VALUES, (ids,)):
+        values[trial_id].append(_VALUE_WORDS[word] if word in _VALUE_WORDS else float(value))
     return [
         (
             study_id,
             FrozenTrial(
                 number=number,
                 state=TrialState[state],
-                value=values.get(trial_id),
+                value=None,
+                values=values.get(trial_id),
                 datetime_start=_utc(start),
                 datetime_complete=_utc(complete),
                 params=points.get(trial_id, {}),

@@ -1,13 +1,13 @@
 """What Prometheus sees. docs/reference/metrics.md lists every series, and a test holds it to this file.
 
-Series of a single study are at most twelve gauges and live until an hour after its end; histograms and counters
+Series of a single study are at most fourteen gauges and live until an hour after its end; histograms and counters
 carry the namespace and the task only, so that no label grows without bound.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from autoglm_api.status import StudyStatus
+from autoglm_api.study import Objective
 
 REGISTRY = CollectorRegistry()
 KEEP_AFTER_END = timedelta(hours=1)
@@ -70,6 +71,15 @@ PROMOTIONS = Counter(
 class _Study:
     status: StudyStatus
     ended: datetime | None
+    objectives: tuple[Objective, ...]
+
+    def best_values(self) -> Iterator[tuple[str, float]]:
+        """Of each objective its metric, and the best value that a feasible trial has of it."""
+        best = self.status.best
+        trials = self.status.pareto_front or (() if best is None else (best,))
+        results = [trial.values or (trial.value,) for trial in trials]
+        for objective, values in zip(self.objectives, zip(*results, strict=True), strict=False):
+            yield objective.metric, min(values, key=objective.cost)
 
 
 class StudySeries(Collector):
@@ -78,9 +88,11 @@ class StudySeries(Collector):
     def __init__(self) -> None:
         self._studies: dict[tuple[str, str], _Study] = {}
 
-    def show(self, namespace: str, name: str, status: StudyStatus) -> None:
-        """Replace what is shown of a study."""
-        self._studies[namespace, name] = _Study(status, status.completion_time)
+    def show(self, namespace: str, name: str, status: StudyStatus, objectives: Sequence[Objective] = ()) -> None:
+        """Replace what is shown of a study; while its database is away, its objectives stay as they were."""
+        before = self._studies.get((namespace, name))
+        known = tuple(objectives) or (before.objectives if before is not None else ())
+        self._studies[namespace, name] = _Study(status, status.completion_time, known)
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove a study's series at once."""
@@ -102,7 +114,11 @@ class StudySeries(Collector):
         names = ["namespace", "study"]
         trials = GaugeMetricFamily("autoglm_study_trials", "Logical trials, by state.", labels=[*names, "state"])
         workers = GaugeMetricFamily("autoglm_study_workers", "Worker slots: wanted, running.", labels=[*names, "state"])
-        best = GaugeMetricFamily("autoglm_study_best_value", "Objective of the best feasible trial.", labels=names)
+        best = GaugeMetricFamily(
+            "autoglm_study_best_value",
+            "Best value of each objective among the feasible trials.",
+            labels=[*names, "metric"],
+        )
         gpu = GaugeMetricFamily(
             "autoglm_study_gpu_seconds",
             "GPU-seconds held by trials: used, and of these wasted.",
@@ -116,8 +132,8 @@ class StudySeries(Collector):
                 trials.add_metric([*key, state], count)
             workers.add_metric([*key, "wanted"], study.status.workers.wanted)
             workers.add_metric([*key, "running"], study.status.workers.running)
-            if study.status.best is not None:
-                best.add_metric(list(key), study.status.best.value)
+            for metric, value in study.best_values():
+                best.add_metric([*key, metric], value)
             gpu.add_metric([*key, "used"], study.status.budget.gpu_seconds_used)
             gpu.add_metric([*key, "wasted"], study.status.budget.gpu_seconds_wasted)
         yield from (trials, workers, best, gpu)

@@ -122,6 +122,8 @@ class Trials:
     """The study's trials as counters; never all of them.
 
     Attributes:
+        top: the best ten, the one that becomes the model first.
+        front: of the Pareto front, some of its members.
         due: failed attempts that need a retry, and have none.
         finished_by: attempts that finished, by their owner's identity.
         last_failure: the newest trial that finally failed, and why, in a sentence.
@@ -129,6 +131,7 @@ class Trials:
 
     counts: TrialCounts = field(default_factory=TrialCounts)
     top: tuple[BestTrial, ...] = ()
+    front: tuple[BestTrial, ...] = ()
     running: tuple[Attempt, ...] = ()
     due: tuple[int, ...] = ()
     finished_by: Mapping[str, int] = field(default_factory=dict)

@@ -65,7 +65,8 @@ class StudyReconciler:
         now = datetime.now(UTC)
         decided = plan(seen, now, self._sight.settings)
         memory = self._sight.memory(key)
-        STUDY_SERIES.show(key.namespace, key.name, decided.status)
+        told = seen.stored.run if seen.stored is not None else seen.study.spec
+        STUDY_SERIES.show(key.namespace, key.name, decided.status, told.objectives if told is not None else ())
         try:
             for action in decided.actions:
                 await self._apply(action, memory, now)

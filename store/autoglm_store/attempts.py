@@ -155,26 +155,38 @@ def settle_lost_claim(study: optuna.Study, trial: FrozenTrial) -> None:
         void(study, trial)
 
 
-def tell(study: optuna.Study, trial: FrozenTrial | optuna.Trial, state: TrialState, value: float | None = None) -> None:
-    """Finish the attempt; finding it finished with the same state and value is a success (an answer was lost).
+def tell(
+    study: optuna.Study,
+    trial: FrozenTrial | optuna.Trial,
+    state: TrialState,
+    result: float | Sequence[float] | None = None,
+) -> None:
+    """Finish the attempt; finding it finished with the same state and result is a success (an answer was lost).
 
     One write under the attempt's own lock, instead of `study.tell`'s reading, writing and reading again; our samplers
     do nothing after a trial. A pruned one is told by Optuna, which gives it its last reported value.
+
+    Args:
+        study: the study.
+        trial: the attempt.
+        state: how it ends.
+        result: of a COMPLETE one, the value of its objective, or of each of them in their order.
 
     Raises:
         LeaseLost: it is finished otherwise.
     """
     storage = study._storage  # noqa: SLF001
+    values = [result] if isinstance(result, float | int) else None if result is None else list(result)
     try:
         if state == TrialState.PRUNED:
             study.tell(trial.number, state=state)
         else:
-            storage.set_trial_state_values(trial._trial_id, state, None if value is None else [value])  # noqa: SLF001
+            storage.set_trial_state_values(trial._trial_id, state, values)  # noqa: SLF001
     except (ValueError, UpdateFinishedTrialError) as error:
         stored = storage.get_trial(trial._trial_id)  # noqa: SLF001
         if not stored.state.is_finished():
             raise
-        if stored.state != state or (value is not None and stored.value != value):
+        if stored.state != state or (values is not None and stored.values != values):
             raise LeaseLost(f"trial {trial.number} was ended by somebody else as {stored.state.name}") from error
 
 

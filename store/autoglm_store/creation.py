@@ -12,6 +12,7 @@ import sqlalchemy
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from sqlalchemy import text
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
@@ -89,8 +90,8 @@ def complete_study(
         imports = importable(run, read_sources(storage, run, name) if sources is None else sources)
     with _one_transaction(storage):
         if study is None:
-            upwards = run.objective.direction == "Maximize"
-            study = optuna.create_study(storage=storage, direction="maximize" if upwards else "minimize", **plain)
+            directions = [StudyDirection[objective.direction.upper()] for objective in run.objectives]
+            study = optuna.create_study(storage=storage, directions=directions, **plain)
         if StudyAttribute.RUN not in study.user_attrs:
             study.set_user_attr(StudyAttribute.RUN, run.to_json_dict())
         write_limits(study, limits)

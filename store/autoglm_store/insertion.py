@@ -25,9 +25,10 @@ from .schema import Connection
 _INSERT = """
 WITH study AS (
   INSERT INTO studies (study_name) VALUES (%(name)s) ON CONFLICT (study_name) DO NOTHING RETURNING study_id
-), direction AS (
+), directions AS (
   INSERT INTO study_directions (direction, study_id, objective)
-  SELECT %(direction)s::studydirection, study_id, 0 FROM study
+  SELECT direction::studydirection, study_id, place - 1
+  FROM study, json_array_elements_text(%(directions)s::json) WITH ORDINALITY AS listed(direction, place)
 ), attributes AS (
   INSERT INTO study_user_attributes (study_id, key, value_json)
   SELECT study_id, key, value::text FROM study, json_each(%(attributes)s::json)
@@ -69,7 +70,7 @@ def insert_study(
     own = {StudyAttribute.RUN.value: run.to_json_dict(), StudyAttribute.LIMITS.value: limits.to_json_dict()}
     parameters = {
         "name": name,
-        "direction": run.objective.direction.upper(),
+        "directions": json.dumps([objective.direction.upper() for objective in run.objectives]),
         "attributes": json.dumps({**own, **(attributes or {})}),
         "points": json.dumps(_points(run, limits)),
         "point_key": FIXED_PARAMETERS,

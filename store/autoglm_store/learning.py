@@ -44,26 +44,28 @@ def lessons(trials: Sequence[FrozenTrial], run: Run) -> list[FrozenTrial]:
     """The trials with every result in the form of a complete trial, in the order of their numbers.
 
     A pruned trial counts by its last report; in a study with constraints, which it never measured, not at all. An
-    infeasible one is as bad as the worst and breaks every constraint. A result without generation is of the first.
+    infeasible one is as bad as the worst in every objective and breaks every constraint. A result without generation is
+    of the first.
     """
-    complete = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    complete = [trial.values for trial in trials if trial.state == TrialState.COMPLETE and trial.values]
     worst = None
     if complete:
-        worst = min(complete) if run.objective.direction == "Maximize" else max(complete)
+        by_objective = zip(run.objectives, zip(*complete, strict=True), strict=True)
+        worst = [max(values, key=objective.cost) for objective, values in by_objective]
     violation = max((1.0, *(value for trial in trials for value in trial.constraints.values())))
     shown = (_as_complete(trial, run, worst, violation) for trial in trials)
     return [trial for trial in shown if trial is not None]
 
 
-def _as_complete(trial: FrozenTrial, run: Run, worst: float | None, violation: float) -> FrozenTrial | None:
+def _as_complete(trial: FrozenTrial, run: Run, worst: list[float] | None, violation: float) -> FrozenTrial | None:
     if trial.state != TrialState.PRUNED:
         return trial
     infeasible = TrialAttribute.INFEASIBLE in trial.user_attrs
-    value = worst if infeasible else None if run.constraints else trial.value
-    if value is None:
+    values = worst if infeasible else None if run.constraints else trial.values
+    if values is None:
         return None
     seen = copy.copy(trial)
-    seen.state, seen.value = TrialState.COMPLETE, value
+    seen.state, seen.values = TrialState.COMPLETE, values
     attributes = {key: known for key, known in trial.system_attrs.items() if not key.startswith(f"{_CONSTRAINTS}:")}
     if infeasible:
         attributes |= {f"{_CONSTRAINTS}:{name}": violation for name in constraint_names(run)}

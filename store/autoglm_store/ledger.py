@@ -23,6 +23,8 @@ from autoglm_api.run import Run
 from autoglm_api.space import is_active, space_size
 from autoglm_api.status import TrialCounts
 
+from .preference import at_goal, preference
+
 Phase = Literal["waiting", "running", "complete", "pruned", "infeasible", "failed"]
 FIXED_PARAMETERS = "fixed_params"  # Optuna's own system attribute for enqueued points
 Point = frozenset[tuple[str, bool, Scalar]]
@@ -163,8 +165,8 @@ def is_candidate(trial: FrozenTrial) -> bool:
     """Whether the trial may be best: complete, finite, feasible, ours, and no copy of another one."""
     return (
         trial.state == TrialState.COMPLETE
-        and trial.value is not None
-        and math.isfinite(trial.value)
+        and bool(trial.values)
+        and all(map(math.isfinite, trial.values))
         and is_ours(trial)
         and TrialAttribute.DUPLICATE_OF not in trial.user_attrs
         and is_feasible(trial)
@@ -172,29 +174,21 @@ def is_candidate(trial: FrozenTrial) -> bool:
 
 
 def top(trials: Sequence[FrozenTrial], run: Run, n: int = 10) -> list[FrozenTrial]:
-    """The `n` best candidates, best first; of equals, the older one."""
-    sign = -1.0 if run.objective.direction == "Maximize" else 1.0
-    return sorted(filter(is_candidate, trials), key=lambda trial: (sign * (trial.value or 0.0), trial.number))[:n]
+    """The `n` best candidates by `preference`, best first; of equals, the older one."""
+    ordered = sorted(filter(is_candidate, trials), key=lambda trial: (preference(trial.values, run), trial.number))
+    return ordered[:n]
 
 
 def best(trials: Sequence[FrozenTrial], run: Run) -> FrozenTrial | None:
-    """The best candidate; None while there is none."""
+    """The best candidate, which becomes the model; None while there is none."""
     return next(iter(top(trials, run, 1)), None)
 
 
-def would_lead(value: float, trials: Sequence[FrozenTrial], run: Run, n: int) -> bool:
-    """Whether a feasible trial with `value` would now be one of the `n` best; of equals, the older one stays."""
-    leading = (
-        trial
-        for trial in trials
-        if trial.value is not None and reaches(trial.value, value, run) and is_candidate(trial)
-    )
+def would_lead(values: Sequence[float], trials: Sequence[FrozenTrial], run: Run, n: int) -> bool:
+    """Whether a feasible trial with `values` would now be one of the `n` best; of equals, the older one stays."""
+    own = preference(values, run)
+    leading = (trial for trial in trials if is_candidate(trial) and preference(trial.values, run) <= own)
     return len(list(islice(leading, n))) < n
-
-
-def reaches(value: float, goal: float, run: Run) -> bool:
-    """Whether `value` is at least as good as `goal`."""
-    return value >= goal if run.objective.direction == "Maximize" else value <= goal
 
 
 def retries_due(trials: Sequence[FrozenTrial], limits: Limits) -> list[FrozenTrial]:
@@ -218,9 +212,10 @@ def end_reason(
     """
     if fatal is not None:
         return Reason.DATA_ERROR if fatal.cause == Cause.DATA else Reason.SPEC_ERROR
-    leader = best(trials, run) if limits.goal is not None else None
-    if leader is not None and limits.goal is not None and reaches(leader.value or 0.0, limits.goal, run):
-        return Reason.GOAL_REACHED
+    if any(objective.goal is not None for objective in run.objectives):
+        leader = best(trials, run)
+        if leader is not None and at_goal(leader.values, run):
+            return Reason.GOAL_REACHED
     if is_past(limits.deadline, now):
         return Reason.DEADLINE
     size = space_size(run.parameters)

@@ -146,4 +146,4 @@ def settle_duplicate(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial
     with leased(trial.number):
         for name, violation in twin.constraints.items():
             trial.set_constraint(name, violation)
-    tell(study, trial, twin.state, twin.value if twin.state == TrialState.COMPLETE else None)
+    tell(study, trial, twin.state, twin.values if twin.state == TrialState.COMPLETE else None)

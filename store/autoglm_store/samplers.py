@@ -103,9 +103,7 @@ class SeededSampler(BaseSampler):
         """The study as the sampler learns most from it; TPE ranks pruned trials itself."""
         if not isinstance(self._sampler, GPSampler | CmaEs | NSGAIISampler | NSGAIIISampler):
             return study
-        trials: Sequence[FrozenTrial] = study._get_trials(deepcopy=False, use_cache=True)  # noqa: SLF001
-        if len(study.directions) == 1:  # nothing is pruned where there are several objectives
-            trials = lessons(trials, self._run)
+        trials = lessons(study._get_trials(deepcopy=False, use_cache=True), self._run)  # noqa: SLF001
         if isinstance(self._sampler, NSGAIISampler | NSGAIIISampler):
             trials = with_generations(trials, self._sampler._get_generation_key())  # noqa: SLF001
         return Shown(study, trials)
@@ -144,7 +142,9 @@ def _beginner(run: Run) -> Callable[[int, int], BaseSampler]:
 def _tpe(run: Run, startup: int) -> ReseededTPE:
     conditional = any(parameter.when is not None for parameter in run.parameters)
     with _experiments():
-        return ReseededTPE(n_startup_trials=startup, group=conditional)
+        if conditional:
+            return ReseededTPE(n_startup_trials=startup, multivariate=True, group=True)
+        return ReseededTPE(n_startup_trials=startup)
 
 
 @contextmanager

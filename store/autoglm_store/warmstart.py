@@ -131,7 +131,7 @@ def _translated(run: Run, source: Source, trial: FrozenTrial) -> FrozenTrial | s
     if source.run.task != run.task:
         return f"its task is {source.run.task}"
     metrics: Mapping[str, float] = trial.user_attrs[TrialAttribute.METRICS]
-    for name in (run.objective.metric, *(constraint.metric for constraint in run.constraints)):
+    for name in run.judged:
         if not math.isfinite(metrics.get(name, math.nan)):
             return f"no finite {name}"
     point = _point(run, trial.params)
@@ -139,7 +139,7 @@ def _translated(run: Run, source: Source, trial: FrozenTrial) -> FrozenTrial | s
         return point
     violations = [constraint.violation(metrics[constraint.metric]) for constraint in run.constraints]
     return create_trial(
-        value=metrics[run.objective.metric],
+        values=[metrics[objective.metric] for objective in run.objectives],
         params=dict(point),
         distributions={each.name: distribution(each) for each in run.parameters if each.name in point},
         system_attrs={f"constraints:{key}": by for key, by in zip(constraint_names(run), violations, strict=True)},

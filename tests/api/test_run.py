@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autoglm_api.attempts import Limits
 from autoglm_api.catalog import TASKS
 from autoglm_api.run import Run, fingerprint, freeze, limits, startup_trials
 from autoglm_api.study import StudySpec
@@ -166,6 +167,35 @@ def test_everything_else_changes_the_fingerprint(edit: dict[str, Any]) -> None:
 
 def test_a_default_written_out_is_not_a_change() -> None:
     assert fingerprint(spec(sampler={"type": "TPE", "seed": 0}, deletionPolicy="Retain")) == fingerprint(spec())
+
+
+TWO = [{"metric": "f1_macro", "direction": "Maximize"}, {"metric": "latency_p95_ms", "direction": "Minimize"}]
+
+
+def test_a_run_and_limits_that_were_stored_when_there_was_one_objective_are_read() -> None:
+    run = frozen(objectives=[{"metric": "loss", "direction": "Minimize", "goal": 0.5}])
+    stored = run.to_json_dict()
+    (stored["objective"],) = stored.pop("objectives")  # type: ignore[misc]
+    assert Run.model_validate(stored) == run
+    bounds = limits(spec(), generation=3)
+    assert Limits.model_validate({**bounds.to_json_dict(), "goal": 0.5}) == bounds
+
+
+def test_with_several_objectives_nothing_is_pruned() -> None:
+    assert frozen(objectives=TWO).pruner.type == "None"
+    assert frozen(objectives=TWO, pruner={"type": "None"}).pruner.type == "None"
+    assert frozen(objectives=TWO[:1]).pruner.type == "Median"
+    with pytest.raises(ValueError, match=r"pruner\.type: Wilcoxon judges by one objective and the study has 2"):
+        spec(objectives=TWO, pruner={"type": "Wilcoxon"})
+
+
+def test_every_objective_is_a_metric_of_the_task_and_another_one() -> None:
+    with pytest.raises(ValueError, match=r"objectives\[1\].metric: text-classification has no metric 'speed'"):
+        frozen(objectives=[TWO[0], {"metric": "speed", "direction": "Maximize"}])
+    with pytest.raises(ValueError, match=r"objectives\[1\].metric: f1_macro is an objective already"):
+        spec(objectives=[TWO[0], {"metric": "f1_macro", "direction": "Minimize"}])
+    told = frozen(objectives=TWO, constraints=[{"metric": "loss", "operator": "LessOrEqual", "value": 1}])
+    assert told.judged == ("f1_macro", "latency_p95_ms", "loss")
 
 
 EPOCHS = {"name": "epochs", "int": {"min": 1, "max": 6}}

@@ -2,7 +2,7 @@
 
 What it does wrong on purpose is told by the environment variable STANDIN, a JSON object:
 `seconds` a trial takes, `exit` code at once, `kill` = trials whose first attempt ends by SIGKILL, `hang` = ignore
-SIGTERM, `metric` = value instead of the usual one.
+SIGTERM, `metric` = value instead of the usual one. Of further objectives a trial has its `head_c`.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def work(told: Mapping[str, Any], environment: WorkerEnvironment) -> int:
         if origin_of(claimed.attempt) in told.get("kill", []) and attempt_of(claimed.attempt) == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         value = told.get("metric", 1.0 - abs(float(claimed.parameters.get("head_c", 1)) - 7) / 1000)
-        claimed.trial.set_user_attr(TrialAttribute.METRICS, {run.objective.metric: value})
-        tell(study, claimed.trial, optuna.trial.TrialState.COMPLETE, value)
+        values = [value, *(float(claimed.parameters.get("head_c", 1)) for _ in run.objectives[1:])]
+        measured = {objective.metric: each for objective, each in zip(run.objectives, values, strict=True)}
+        claimed.trial.set_user_attr(TrialAttribute.METRICS, measured)
+        tell(study, claimed.trial, optuna.trial.TrialState.COMPLETE, values)
     return ExitCode.RELEASED
 
 
@@ -83,7 +85,7 @@ def export(environment: WorkerEnvironment) -> int:
     (folder / "report.html").write_text(f"<h1>trial {winner.number}</h1>")
     (folder / MANIFEST).write_text("{}")
     fields = {"uri": folder.as_uri(), "digest": "sha256:" + "0" * 64, "trial": winner.number}
-    metric = {"metric": run.objective.metric, "direction": run.objective.direction, "value": winner.value}
+    metric = {"metric": run.objective.metric, "direction": run.objective.direction, "value": winner.values[0]}
     known = {name: value for name, value in metric.items() if name in Export.model_fields}
     write_export(study, Export(**fields, **known, metrics={run.objective.metric: 0.5}))
     return 0

@@ -83,3 +83,15 @@ def test_an_invalid_file_is_not_planned(study_file: Path) -> None:
     study_file.write_text(STUDY.replace("max: 6", "max: 0"))
     with pytest.raises(CliError, match=r"spec\.trials\.max: must be ≥ 1, got 0"):
         documents_of(str(study_file))
+
+
+def test_several_objectives_say_which_trial_becomes_the_model(study_file: Path) -> None:
+    both = (
+        "[{metric: f1_macro, direction: Maximize, goal: 0.9}, {metric: latency_p95_ms, direction: Minimize, goal: 20}]"
+    )
+    study_file.write_text(STUDY.replace("[{metric: f1_macro, direction: Maximize}]", both))
+    told = planned(study_file)
+    assert "objective Maximize f1_macro, ends early at 0.9 with the other goals" in told
+    assert "objective Minimize latency_p95_ms, ends early at 20 with the other goals" in told
+    assert "of the Pareto front the best f1_macro among those at the goals becomes the model" in told
+    assert "pruner None" in told

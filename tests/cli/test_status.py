@@ -95,6 +95,14 @@ def test_cluster_states_are_read_by_type(conditions: dict[str, tuple[str, str]],
     assert row.best == "f1_macro 0.91 (trial 2)"
 
 
+def test_all_objectives_of_the_best_trial_are_shown() -> None:
+    told = study(CONDITIONS[0][0])
+    told["spec"]["objectives"].append({"metric": "latency_p95_ms"})
+    told["status"]["best"]["values"] = [0.91, 12.5]
+    (row,) = cluster_rows(told, everywhere=False)
+    assert row.best == "f1_macro 0.91, latency_p95_ms 12.5 (trial 2)"
+
+
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A kubectl that answers what the test writes, and notes how it was called."""

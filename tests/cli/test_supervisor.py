@@ -20,9 +20,10 @@ from autoglm_cli.errors import BusyError, CliError, SpecChangedError, UsageError
 from autoglm_cli.finish import export_best
 from autoglm_cli.folder import RunFolder
 from autoglm_cli.local import LocalRun, open_study
+from autoglm_cli.status import local_row
 from autoglm_cli.supervisor import WorkersFailingError
-from autoglm_store.ledger import counts, is_ours
-from autoglm_store.limits import read_limits
+from autoglm_store.ledger import best, counts, is_ours
+from autoglm_store.limits import read_limits, read_run
 
 from .conftest import StartRun, printed
 
@@ -89,6 +90,36 @@ def test_the_goal_ends_the_search_early(local_run: StartRun) -> None:
     assert complete(local) < 20
     assert "the goal is reached" in printed(local)
     assert all(trial.state.is_finished() for trial in trials_of(local) if trial.state != TrialState.WAITING)
+
+
+TWO = [{"metric": "f1_macro", "direction": "Maximize"}, {"metric": "latency_p95_ms", "direction": "Minimize"}]
+
+
+def test_several_objectives_are_told_together_and_their_front_is_marked(local_run: StartRun) -> None:
+    local = local_run(objectives=TWO, enqueue=[{"method": "head", "head_c": c} for c in (7, 1, 900)], trials={"max": 4})
+    with local.opened(fresh=False):
+        assert local.search()
+        export_best(local)
+    told = printed(local)
+    assert "small: text-classification, maximize f1_macro, minimize latency_p95_ms" in told
+    assert "trial 1   f1_macro 0.994, latency_p95_ms 1 " in told
+    rows = {cells[1]: cells for line in told.splitlines() if len(cells := line.split()) > 6 and cells[0].isdigit()}
+    assert "RANK  TRIAL  FRONT  F1_MACRO  LATENCY_P95_MS" in told
+    assert rows["0"][:5] == ["1", "0", "●", "1", "7"]
+    assert rows["1"][2] == "●"
+    assert "●" not in rows["2"]
+    assert "best  f1_macro 1, latency_p95_ms 7 on validation rows, trial 0, the first of " in told
+    assert "f1_macro 1, latency_p95_ms 7 (trial 0)" in local_row(local.folder).best
+
+
+def test_one_trial_must_reach_all_goals(local_run: StartRun) -> None:
+    goals = [{**TWO[0], "goal": 0.99}, {**TWO[1], "goal": 2}]
+    local = local_run(objectives=goals, enqueue=[{"method": "head", "head_c": c} for c in (7, 900, 1.5, 6)])
+    assert run(local)
+    assert "the goal is reached" in printed(local)
+    leader = best(trials_of(local), read_run(open_study(local.folder)))
+    assert leader is not None
+    assert (leader.number, leader.values[1]) == (2, 1.5)
 
 
 def test_a_deadline_in_the_past_starts_nothing(local_run: StartRun) -> None:

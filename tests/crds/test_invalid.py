@@ -26,6 +26,10 @@ def study(**changes: Any) -> Spec:
     return {**spec, **changes}
 
 
+def several(**changes: Any) -> Spec:
+    return study(objectives=[{"metric": m, "direction": "Maximize"} for m in ("accuracy", "f1_macro")], **changes)
+
+
 def document(spec: Spec, kind: str = "AutoGLMStudy") -> dict[str, Any]:
     return {"apiVersion": "autoglm.io/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec}
 
@@ -38,6 +42,7 @@ def conditional(*parameters: dict[str, Any]) -> Spec:
     return study(parameters=list(parameters))
 
 
+RATE = {"name": "learning_rate", "float": {"min": 0.1, "max": 1}}
 METHOD = {"name": "method", "categorical": {"choices": ["head", "lora"]}}
 RANK = {"name": "lora_r", "int": {"min": 4, "max": 8}}
 
@@ -56,10 +61,24 @@ STUDIES = [
     ),
     ("no objective", study(objectives=[]), "schema", "objectives"),
     (
-        "two objectives",
-        study(objectives=[{"metric": m, "direction": "Maximize"} for m in ("accuracy", "f1_macro")]),
+        "four objectives",
+        study(objectives=[{"metric": m, "direction": "Maximize"} for m in ("accuracy", "f1_macro", "recall", "f1")]),
         "schema",
         "objectives",
+    ),
+    (
+        "one metric twice",
+        study(objectives=[{"metric": "accuracy", "direction": way} for way in ("Maximize", "Minimize")]),
+        "schema",
+        "accuracy",
+    ),
+    ("a pruner for several objectives", several(pruner={"type": "Hyperband", "maxResource": 4}), "cel", "ended early"),
+    ("a pruner's field for several objectives", several(pruner={"startupTrials": 2}), "model", "ended early"),
+    (
+        "a sampler of one objective for two",
+        several(sampler={"type": "CmaEs"}, parameters=[RATE]),
+        "cel",
+        "CmaEs takes one objective",
     ),
     (
         "direction in small letters",

@@ -303,15 +303,17 @@ class Simulation:
         )
         return number
 
-    def end(self, number: int, state: TrialState, *, value: float | None = None, cause: Cause | None = None) -> None:
+    def end(
+        self, number: int, state: TrialState, *, values: list[float] | None = None, cause: Cause | None = None
+    ) -> None:
         trial = self.trials[number]
         if trial.state.is_finished():
             return
         if cause is not None:
             trial.user_attrs[TrialAttribute.CAUSE] = cause
         trial.state, trial.datetime_complete = state, self.now
-        if value is not None:
-            trial.value = value
+        if values is not None:
+            trial.values = values
 
     def export(self) -> None:
         """The export Job writes its result and ends."""
@@ -345,16 +347,16 @@ def workers(world: Simulation) -> list[Pod]:
     return [pod for pod in world.alive() if "-w" in pod.name]
 
 
-def work(world: Simulation, *values: float | None) -> None:
-    """The first worker finishes one trial a value; None fails it."""
-    for value in values:
+def work(world: Simulation, *results: float | list[float] | None) -> None:
+    """The first worker finishes one trial a result, a value or one for each objective; None fails it."""
+    for result in results:
         [pod, *_] = workers(world)
         number = world.claim_trial(pod)
         assert number is not None
-        if value is None:
+        if result is None:
             world.end(number, TrialState.FAIL, cause=Cause.TIMEOUT)
         else:
-            world.end(number, TrialState.COMPLETE, value=value)
+            world.end(number, TrialState.COMPLETE, values=result if isinstance(result, list) else [result])
 
 
 def leave(world: Simulation) -> None:

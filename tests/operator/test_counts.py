@@ -36,6 +36,7 @@ from autoglm_operator.trials import TrialAction, apply_to_trials
 from autoglm_store import ledger
 from autoglm_store.connection import load_study
 from autoglm_store.errors import SchemaMismatch
+from autoglm_store.front import front, spread
 from autoglm_store.schema import SCHEMA_REVISION
 
 NAME = "team-a/intents/0badcafe"
@@ -265,3 +266,24 @@ async def test_idle_connections_are_closed(
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
         await until(lambda: admin.execute(query, (url.rpartition("/")[2],)).fetchone() == (0,))
     assert (await look(databases, url)).trials.counts.waiting
+
+
+async def test_the_front_of_several_objectives_agrees_with_the_ledger(databases: Databases, url: str) -> None:
+    objectives = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "loss", "direction": "Minimize"}]
+    spec = make_spec(objectives=objectives, trials={"max": 40})
+    frozen = frozen_run(spec, namespace="team-a", name="intents", uid="0badcafe", settings=Settings())
+    await apply(databases, url, CreateStudy(REF, frozen, limits_of(spec, generation=1), spec))
+    study = load_study(url, NAME)
+    for step in range(24):
+        trial = study.ask()
+        study.tell(trial, [step / 24, step / 12 + (5 if step % 2 else 0)])
+        if step % 5 == 0:
+            await look(databases, url)
+    stored, everything = await look(databases, url), study.get_trials()
+    assert [member.trial for member in stored.trials.front] == [
+        t.number for t in spread(front(everything, frozen), frozen)
+    ]
+    assert len(stored.trials.front) == 10
+    assert stored.trials.best is not None
+    assert stored.trials.best.trial == stored.trials.front[0].trial == 23
+    assert stored.trials.best.values == tuple(everything[23].values)

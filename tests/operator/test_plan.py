@@ -87,6 +87,41 @@ def test_goal_stops_running_trials() -> None:
     assert plan(world.observe(), world.now, world.settings).status.phase == "Exporting"
 
 
+TWO = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "loss", "direction": "Minimize"}]
+
+
+def test_several_objectives_show_best_and_front_and_name_the_first_for_endpoints() -> None:
+    world = running(objectives=TWO)
+    work(world, [0.5, 0.1], [0.9, 0.4], [0.8, 0.5], [0.9, 0.4], [0.2, 0.05], [0.1, 0.3])
+    leave(world)
+    world.settle()
+    world.start_pods()
+    world.export()
+    [export] = world.active("export")
+    world.exit(world.pods[f"{export.name}-x"], 0)
+    world.settle()
+    status = world.study.status
+    assert status.best is not None
+    assert (status.best.trial, status.best.value, status.best.values) == (1, 0.9, (0.9, 0.4))
+    assert [member.trial for member in status.pareto_front] == [1, 0, 4]
+    assert status.top == ()
+    assert status.model is not None
+    assert (status.model.metric, status.model.direction) == ("accuracy", "Maximize")
+
+
+def test_all_goals_must_be_reached_by_one_trial() -> None:
+    world = running(objectives=[{**TWO[0], "goal": 0.8}, {**TWO[1], "goal": 0.2}])
+    work(world, [0.9, 0.4], [0.7, 0.1])
+    world.settle()
+    assert world.study.status.phase == "Running"
+    work(world, [0.8, 0.2])
+    world.settle()
+    [complete] = [said for said in world.study.status.conditions if said.type == "Complete"]
+    assert complete.message == "trial 2 reached accuracy 0.8 (the goal is 0.8) and loss 0.2 (the goal is 0.2)"
+    assert world.study.status.best is not None
+    assert world.study.status.best.trial == 2
+
+
 def test_deadline_without_any_result_fails() -> None:
     world = running(budget={"deadline": (START + timedelta(hours=1)).isoformat()})
     world.pass_time(3601)

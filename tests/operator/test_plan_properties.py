@@ -49,7 +49,7 @@ class StudyMachine(RuleBasedStateMachine):
             state, kept = data.draw(
                 st.sampled_from([(TrialState.COMPLETE, value), (TrialState.COMPLETE, value), (TrialState.PRUNED, None)])
             )
-            world.end(running, state, value=kept)
+            world.end(running, state, values=None if kept is None else [kept])
         self._settle()
 
     @rule(value=st.floats(0, 1))
@@ -63,7 +63,7 @@ class StudyMachine(RuleBasedStateMachine):
             for pod in [pod for pod in world.alive() if "-w" in pod.name]:
                 running = world.running_of(pod)
                 if running is not None:
-                    world.end(running, TrialState.COMPLETE, value=value)
+                    world.end(running, TrialState.COMPLETE, values=[value])
                 elif world.claim_trial(pod) is None:
                     world.exit(pod, 0)
             self._settle()

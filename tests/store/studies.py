@@ -51,7 +51,7 @@ def make_run(parameters: list[dict[str, Any]] | None = None, **changes: Any) -> 
     return run, bounds
 
 
-_SPEC_FIELDS = {"objective", "constraints", "sampler", "pruner", "data", "model", "task"}
+_SPEC_FIELDS = {"objectives", "constraints", "sampler", "pruner", "data", "model", "task"}
 
 
 def make_study(url: str, run: Run, bounds: Limits) -> optuna.Study:

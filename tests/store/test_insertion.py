@@ -43,9 +43,10 @@ _OF_TRIALS = {
     "trial_intermediate_values": "step",
     "trial_heartbeats": "heartbeat",
 }
+LATENCY = {"metric": "latency_p95_ms", "direction": "Minimize"}
 # Everything but ids, which come from sequences; trials in the order of their ids.
 _STUDY = (
-    "SELECT direction::text, objective FROM study_directions WHERE study_id = %(study)s",
+    "SELECT direction::text, objective FROM study_directions WHERE study_id = %(study)s ORDER BY objective",
     "SELECT key, value_json FROM study_user_attributes WHERE study_id = %(study)s ORDER BY key",
     "SELECT key, value_json FROM study_system_attributes WHERE study_id = %(study)s",
     """SELECT number, state::text, datetime_start, datetime_complete FROM trials
@@ -113,10 +114,11 @@ def test_another_optuna_makes_its_tables_itself(postgres: PostgresServer, monkey
         {},
         {"enqueue": [{"x": 0.5}, {"x": 1e-05}]},
         {"objectives": [{"metric": "loss", "direction": "Minimize"}]},
+        {"objectives": [LATENCY, {"metric": "accuracy", "direction": "Maximize"}]},
         {"parameters": GRID, "sampler": {"type": "Grid"}},
         {"parameters": GRID, "sampler": {"type": "Grid"}, "enqueue": [{"epochs": 2}]},
     ],
-    ids=["nothing enqueued", "points", "downwards", "grid", "grid and a point of it"],
+    ids=["nothing enqueued", "points", "downwards", "several", "grid", "grid and a point of it"],
 )
 def test_every_row_is_as_optuna_writes_it(connection: Connection, database: str, changes: dict[str, Any]) -> None:
     run, limits = make_run(**changes)

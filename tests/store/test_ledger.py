@@ -61,9 +61,9 @@ def test_of_equal_trials_the_older_one_is_best_and_minimising_turns_the_order() 
     trials = [complete(0, 0.5), complete(1, 0.5), complete(2, 0.1)]
     assert [each.number for each in top(trials, RUN)] == [0, 1, 2]
     assert [each.number for each in top(trials, loss)] == [2, 0, 1]
-    assert would_lead(0.6, trials, RUN, 3)
-    assert not would_lead(0.1, trials, RUN, 3)
-    assert would_lead(0.0, trials, loss, 3)
+    assert would_lead([0.6], trials, RUN, 3)
+    assert not would_lead([0.1], trials, RUN, 3)
+    assert would_lead([0.0], trials, loss, 3)
 
 
 def test_a_chain_of_retries_is_one_trial_that_stands_where_its_last_attempt_stands() -> None:
@@ -102,8 +102,6 @@ def test_no_retry_is_due_twice_nor_after_the_last_one_nor_while_stopping() -> No
         ([complete(n, 0.5) for n in range(4)], {}, Reason.MAX_TRIALS),
         ([*(complete(n, 0.5) for n in range(3)), trial(3, TrialState.RUNNING, owner={})], {}, None),
         ([*(complete(n, 0.5) for n in range(3)), failed(3, Cause.LOST)], {}, None),
-        ([complete(0, 0.5)], {"goal": 0.5}, Reason.GOAL_REACHED),
-        ([complete(0, 0.5, constraints={"a": 1.0})], {"goal": 0.5}, None),
         ([], {"deadline": NOW - timedelta(seconds=1)}, Reason.DEADLINE),
         ([], {"deadline": NOW + timedelta(seconds=1)}, None),
         ([failed(0, Cause.NON_FINITE)], {}, None),
@@ -112,6 +110,13 @@ def test_no_retry_is_due_twice_nor_after_the_last_one_nor_while_stopping() -> No
 )
 def test_why_a_study_ends(trials: list[FrozenTrial], changes: dict[str, Any], reason: Reason | None) -> None:
     assert end_reason(trials, RUN, LIMITS.model_copy(update=changes), NOW) == reason
+
+
+def test_a_goal_ends_the_study_once_a_feasible_trial_reaches_it() -> None:
+    run, limits = make_run(objectives=[{"metric": "accuracy", "direction": "Maximize", "goal": 0.5}])
+    assert end_reason([complete(0, 0.49)], run, limits, NOW) is None
+    assert end_reason([complete(0, 0.5, constraints={"a": 1.0})], run, limits, NOW) is None
+    assert end_reason([complete(0, 0.5)], run, limits, NOW) == Reason.GOAL_REACHED
 
 
 def test_a_fatal_error_ends_the_study_before_anything_else() -> None:

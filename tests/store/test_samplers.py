@@ -7,8 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import optuna
 import pytest
+from optuna._hypervolume import compute_hypervolume
 from optuna.trial import TrialState
 
 from autoglm_api.attempts import TrialAttribute
@@ -19,10 +21,9 @@ from autoglm_api.space import Parameter, is_active, ordered
 from autoglm_store.attempts import create_retry, fail, infeasible, tell
 from autoglm_store.claim import Nothing
 from autoglm_store.evolution import CmaEs
-from autoglm_store.grid import enqueue, points_due
+from autoglm_store.front import front
 from autoglm_store.ledger import best
 from autoglm_store.points import Assignment, next_assignment
-from autoglm_store.samplers import build_sampler
 from autoglm_store.sampling import distribution, suggest
 
 from .studies import ME, X, make_run, make_study, reload
@@ -35,6 +36,8 @@ COLOUR = {"name": "colour", "categorical": {"choices": ["red", "green", 3]}}
 DEPTH = {"name": "depth", "int": {"min": 1, "max": 5}, "when": {"parameter": "colour", "in": ["red"]}}
 PLAIN = [X, Y]
 SPACES = {"categorical": [COLOUR], "conditional": [COLOUR, DEPTH], "constraints": [], "objectives": []}
+BOTH = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "latency_p95_ms", "direction": "Minimize"}]
+ALL_THREE = [*BOTH, {"metric": "recall", "direction": "Maximize"}]
 BELOW_HALF = {"metric": "loss", "operator": "LessOrEqual", "value": 0.5}
 EIGHT = 8
 
@@ -115,21 +118,78 @@ def test_constraints_steer_the_samplers_that_learn_and_never_mislead_the_others(
         assert sum(x <= 0.55 for x in late) > len(late) / 2, xs
 
 
-@pytest.mark.parametrize("kind", cells("objectives", can=True))
-def test_several_objectives_are_taken_by_the_samplers_that_say_so(kind: str) -> None:
-    run, _ = run_of(kind, space_of(kind))
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=build_sampler(run))
-    if kind == "Grid":
-        enqueue(study, points_due([], run, make_run()[1])[:EIGHT])
-    for _ in range(EIGHT):
-        trial = study.ask()
-        point = suggest(trial, run.parameters)
-        check(point, run.parameters)
-        study.tell(trial, [float(point["x"]), float(point["y"])])
-    assert study.best_trials
+FEATURES = ("categorical", "conditional", "constraints")
 
 
-def test_cma_es_refuses_several_objectives_by_itself_too() -> None:
+@pytest.mark.parametrize(
+    ("kind", "feature", "metrics"),
+    [
+        (kind, feature, metrics)
+        for kind in cells("objectives", can=True)
+        for feature, metrics in zip(FEATURES, (BOTH, ALL_THREE, BOTH), strict=True)
+        if getattr(SAMPLERS[kind], feature)
+    ],
+    ids=lambda each: each if isinstance(each, str) else str(len(each)),
+)
+def test_several_objectives_go_with_all_else_that_the_table_allows(
+    kind: str, feature: str, metrics: list[dict[str, str]], journal: str
+) -> None:
+    limited = {"constraints": [BELOW_HALF]} if feature == "constraints" else {}
+    maximum = 6 if kind == "GP" else EIGHT
+    run, limits = run_of(kind, space_of(kind, feature), maximum, objectives=metrics, **limited)
+    study = make_study(journal, run, limits)
+    for given in assignments(study, run):
+        check(given.parameters, run.parameters)
+        x, y = float(given.parameters["x"]), float(given.parameters["y"])
+        if given.trial.number == 3:
+            infeasible(study, given.attempt, Cause.OUT_OF_MEMORY, "does not fit")
+            continue
+        if limited:
+            given.trial.set_constraint("0:loss", x - 0.5)
+        tell(study, given.trial, TrialState.COMPLETE, [x, y, x * y][: len(metrics)])
+    trials = study.get_trials()
+    assert len(trials) == maximum
+    assert trials[3].state == TrialState.PRUNED
+    assert front(trials, run)
+    assert all(member.params["x"] <= 0.5 for member in front(trials, run) if limited)
+    assert not list(sampler_problems(run.sampler, run.parameters, objectives=len(metrics)))
+
+
+@pytest.mark.parametrize("kind", ["TPE", "GP", "NSGAII", "NSGAIII"])
+def test_learners_find_a_better_front_than_chance(kind: str, journal: str) -> None:
+    """Two hills, at x = 0.2 and x = 0.4, as far as z is 0.7: the volume that the front dominates grows faster."""
+    maximum = {"GP": 12, "TPE": 40}.get(kind, 100)
+
+    def volume(sampler: str, url: str) -> float:
+        run, limits = run_of(sampler, [X, {"name": "z", "float": {"min": 0.0, "max": 1.0}}], maximum, objectives=BOTH)
+        study = make_study(url, run, limits)
+        for given in assignments(study, run):
+            x, z = float(given.parameters["x"]), float(given.parameters["z"])
+            off = abs(z - 0.7)
+            tell(study, given.trial, TrialState.COMPLETE, [-abs(x - 0.2) - off, abs(x - 0.4) + off])
+        points = np.array([[-first, second] for first, second in (t.values for t in front(study.get_trials(), run))])
+        return compute_hypervolume(points, np.array([2.0, 2.0]))
+
+    assert volume(kind, journal) > volume("Random", f"{journal}.random")
+
+
+@pytest.mark.parametrize("kind", ["TPE", "NSGAII"])
+def test_with_several_objectives_points_that_cannot_be_trained_are_shunned(kind: str, journal: str) -> None:
+    run, limits = run_of(kind, [X, Y], maximum=60, objectives=BOTH)
+    study = make_study(journal, run, limits)
+    xs = []
+    for given in assignments(study, run):
+        x = float(given.parameters["x"])
+        xs.append(x)
+        if x > 0.5:
+            infeasible(study, given.attempt, Cause.OUT_OF_MEMORY, "does not fit")
+        else:
+            tell(study, given.trial, TrialState.COMPLETE, [x, x])
+    late = xs[len(xs) // 2 :]
+    assert sum(x <= 0.5 for x in late) > len(late) / 2, xs
+
+
+def test_only_cma_es_takes_one_objective_alone() -> None:
     assert cells("objectives", can=False) == ["CmaEs"]
 
 

@@ -18,6 +18,7 @@ from autoglm_store.attempts import set_attribute, tell
 from autoglm_store.claim import Nothing
 from autoglm_store.creation import create_study
 from autoglm_store.errors import StudyNotFound
+from autoglm_store.front import front
 from autoglm_store.ledger import best, counts, is_ours
 from autoglm_store.points import Assignment, next_assignment
 
@@ -143,6 +144,21 @@ def test_a_metric_that_was_not_measured_keeps_a_trial_out(journal: str) -> None:
     study = make_study(journal, run, limits)
     assert imported(study) == []
     assert "6 left out: no finite recall" in study.user_attrs[StudyAttribute.WARM_START]
+
+
+def test_a_study_of_several_objectives_begins_with_what_measured_them_all(url: str) -> None:
+    earlier(url)
+    both = [{"metric": "loss", "direction": "Minimize"}, {"metric": "accuracy", "direction": "Maximize"}]
+    run, limits = later(kind="TPE", objectives=both)
+    study = make_study(url, run, limits)
+    taken = imported(study)
+    assert len(taken) == 6
+    assert all(trial.values == [0.5, trial.params["epochs"] / 10] for trial in taken)
+    assert front(study.get_trials(), run) == []
+    given = next_assignment(study, run, ME)
+    assert isinstance(given, Assignment)
+    tell(study, given.trial, TrialState.COMPLETE, [0.4, 0.1])
+    assert [member.number for member in front(study.get_trials(), run)] == [given.trial.number]
 
 
 def test_an_import_is_not_imported_again(journal: str) -> None:

@@ -114,8 +114,9 @@ def _write(content: ReportContent, description: ExportDescription, folder: Path)
     (folder / "README.md").write_text(render_model_card(content), encoding="utf-8")
     (folder / COMPARISON).write_text(render_comparison(content), encoding="utf-8")
     winner = content.best
+    values = zip(content.run.objectives, winner.values, strict=True)
     measured = winner.user_attrs.get(TrialAttribute.METRICS, {})
-    validation = {**measured, content.run.objective.metric: float(winner.value or 0.0)}
+    validation = {**measured, **{objective.metric: value for objective, value in values}}
     manifest = _manifest(content, description, validation, folder)
     written = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2).encode()
     (folder / MANIFEST).write_bytes(written)

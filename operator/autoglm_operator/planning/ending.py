@@ -8,9 +8,11 @@ from datetime import datetime
 from autoglm_api.attempts import Fatal, Limits
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import Cause
-from autoglm_api.status import TrialCounts
+from autoglm_api.run import Run
+from autoglm_api.status import BestTrial, TrialCounts
 from autoglm_operator.observation import JobState, Observation, StoredStudy
 from autoglm_store import ledger
+from autoglm_store.preference import at_goal
 
 from .liveness import cause_of
 
@@ -31,9 +33,8 @@ def ending_of(stored: StoredStudy, limits: Limits, fatal: Fatal | None, now: dat
     if fatal is not None:
         reason = Reason.DATA_ERROR if fatal.cause == Cause.DATA else Reason.SPEC_ERROR
         return Ending(reason, fatal.message, failed=True, hard=True)
-    if best is not None and limits.goal is not None and ledger.reaches(best.value, limits.goal, stored.run):
-        message = f"trial {best.trial} reached {best.value:g}; the goal is {limits.goal:g}"
-        return Ending(Reason.GOAL_REACHED, message, hard=True)
+    if best is not None and at_goal(best.values or (best.value,), stored.run):
+        return Ending(Reason.GOAL_REACHED, _goals_reached(best, stored.run), hard=True)
     if limits.deadline is not None and ledger.is_past(limits.deadline, now):
         message = f"budget.deadline {limits.deadline.isoformat()} has passed"
         return _with_result(stored, Reason.DEADLINE, message, hard=True)
@@ -50,6 +51,13 @@ def ending_of(stored: StoredStudy, limits: Limits, fatal: Fatal | None, now: dat
         message = f"the search space has no untried point left after {counts.finished} trials"
         return _with_result(stored, Reason.SPACE_EXHAUSTED, message)
     return None
+
+
+def _goals_reached(best: BestTrial, run: Run) -> str:
+    """Every goal beside what the trial has of it."""
+    named = zip(run.objectives, best.values or (best.value,), strict=True)
+    reached = [f"{each.metric} {value:g} (the goal is {each.goal:g})" for each, value in named if each.goal is not None]
+    return f"trial {best.trial} reached {' and '.join(reached)}"
 
 
 def remaining(counts: TrialCounts, limits: Limits, *, exhausted: bool) -> int:

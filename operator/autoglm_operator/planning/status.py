@@ -60,12 +60,13 @@ def study_status(seen: Observation, found: Findings, now: datetime) -> StudyStat
 
 
 def _from_trials(stored: StoredStudy) -> dict[str, object]:
-    trials = stored.trials
+    trials, several = stored.trials, len(stored.run.objectives) > 1
     return {
         "trials": trials.counts,
         "progress": f"{trials.counts.finished}/{stored.limits.max}",
         "best": trials.best,
-        "top": trials.top,
+        "top": () if several else trials.top,
+        "pareto_front": trials.front if several else (),
         "warm_start": stored.warm_start,
         "budget": BudgetUsed(
             gpu_seconds_used=round(trials.gpu_seconds_used, 1), gpu_seconds_wasted=round(trials.gpu_seconds_wasted, 1)

@@ -54,10 +54,9 @@ class QuestionAnswering:
         """Read rows, then the model; see `contract.Task`."""
         splits = load_questions(run.data, places.data, seed=run.sampler.seed)
         base = load_model(run.model, places)
-        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
         problem = AnsweredQuestions(splits, base)
         problem.check()
-        return LoadedTuned(problem, base, run.objective.metric, time_every_model=LATENCY in judged)
+        return LoadedTuned(problem, base, run.objective.metric, time_every_model=LATENCY in run.judged)
 
 
 @dataclass

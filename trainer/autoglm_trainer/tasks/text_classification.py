@@ -59,9 +59,8 @@ class TextClassification:
         base = load_model(run.model, places)
         corpus = Corpus(base, data.splits)
         corpus.check()
-        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
         problem = ClassifiedTexts(data, corpus)
-        return LoadedTuned(problem, base, run.objective.metric, time_every_model=LATENCY in judged)
+        return LoadedTuned(problem, base, run.objective.metric, time_every_model=LATENCY in run.judged)
 
 
 @dataclass

@@ -37,9 +37,8 @@ class TextGeneration:
         base = load_model(run.model, places, writes=True)
         conversations = Conversations(base, splits)
         conversations.check()
-        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
         problem = AnsweredPrompts(splits, conversations)
-        return LoadedWriting(problem, base, run.objective.metric, time_every_model=LATENCY in judged)
+        return LoadedWriting(problem, base, run.objective.metric, time_every_model=LATENCY in run.judged)
 
 
 @dataclass

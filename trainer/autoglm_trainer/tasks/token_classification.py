@@ -56,8 +56,9 @@ class TokenClassification:
         base = load_model(run.model, places)
         corpus = SentenceCorpus(base, data.splits)
         corpus.check()
-        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
-        return LoadedTuned(TaggedWords(data, corpus), base, run.objective.metric, time_every_model=LATENCY in judged)
+        return LoadedTuned(
+            TaggedWords(data, corpus), base, run.objective.metric, time_every_model=LATENCY in run.judged
+        )
 
 
 @dataclass

@@ -107,16 +107,23 @@ class Attempt:
 
     def report(self, step: int, value: float) -> None:
         """Store the value, then ask the pruner; a step that an earlier attempt reported is passed over."""
-        trial = self.assignment.trial
         if step not in self.assignment.attempt.intermediate_values:
             try:
                 with leased(self.number):
-                    trial.report(value, step)
+                    self._store_report(step, value)
             except LeaseLost as error:
                 raise Interrupted(Cause.LOST, str(error)) from error
-            if trial.should_prune():
+            if len(self._run.objectives) == 1 and self.assignment.trial.should_prune():
                 raise optuna.TrialPruned(f"pruned after step {step}")
         self.heartbeat()
+
+    def _store_report(self, step: int, value: float) -> None:
+        """Optuna takes reports for pruning alone and refuses them where nothing is pruned; people look at them, too."""
+        trial = self.assignment.trial
+        if len(self._run.objectives) == 1:
+            trial.report(value, step)
+        else:
+            self._study._storage.set_trial_intermediate_value(trial._trial_id, step, value)  # noqa: SLF001
 
     def heartbeat(self) -> None:
         """End the attempt here if it must end."""

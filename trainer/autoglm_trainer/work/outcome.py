@@ -27,7 +27,8 @@ class Outcome:
     """What is to be told.
 
     Attributes:
-        state: COMPLETE with `value`, `metrics` and `model`; PRUNED; or FAIL with `cause` and `message`.
+        state: COMPLETE with `values`, `metrics` and `model`; PRUNED; or FAIL with `cause` and `message`.
+        values: of the objectives, in their order.
         metrics: every finite metric on the validation rows.
         kept: whether the weights have been uploaded.
     """
@@ -35,7 +36,7 @@ class Outcome:
     state: TrialState
     cause: Cause | None = None
     message: str = ""
-    value: float | None = None
+    values: tuple[float, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     model: FittedModel | None = None
     kept: bool = False
@@ -65,12 +66,12 @@ def train(loaded: LoadedTask, run: Run, attempt: Attempt) -> Outcome:
 
 def judge(run: Run, metrics: Mapping[str, float], model: FittedModel) -> Outcome:
     """A result, unless a metric that decides is not a finite number."""
-    deciding = [run.objective.metric, *(constraint.metric for constraint in run.constraints)]
-    for name in deciding:
+    for name in run.judged:
         if not math.isfinite(metrics[name]):
             return Outcome(TrialState.FAIL, Cause.NON_FINITE, f"the metric {name} is {metrics[name]} at this point")
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-    return Outcome(TrialState.COMPLETE, value=finite[run.objective.metric], metrics=finite, model=model)
+    values = tuple(finite[objective.metric] for objective in run.objectives)
+    return Outcome(TrialState.COMPLETE, values=values, metrics=finite, model=model)
 
 
 def failure(error: Exception) -> Outcome:

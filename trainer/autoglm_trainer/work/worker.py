@@ -115,7 +115,7 @@ class Worker:
         self._note(trial, TrialAttribute.SECONDS, round(attempt.seconds, 3))
         match outcome.state, cause:
             case TrialState.COMPLETE, _:
-                tell(self.study, trial, TrialState.COMPLETE, outcome.value)
+                tell(self.study, trial, TrialState.COMPLETE, outcome.values)
                 if outcome.kept:
                     self._delete_weights_pushed_out()
             case TrialState.PRUNED, _:
@@ -146,8 +146,7 @@ class Worker:
                 violation = constraint.violation(outcome.metrics[constraint.metric])
                 trial.set_constraint(f"{index}:{constraint.metric}", violation)
                 feasible = feasible and violation <= 0
-        assert outcome.value is not None, "a complete outcome has a value"
-        if not feasible or not would_lead(outcome.value, self._trials(), self.run, KEPT_WEIGHTS):
+        if not feasible or not would_lead(outcome.values, self._trials(), self.run, KEPT_WEIGHTS):
             return outcome
         folder, path = self.scratch / f"trial-{trial.number}" / "weights", f"{WEIGHTS}/{trial.number}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -196,5 +195,6 @@ class Worker:
 
     def _sentence(self, outcome: Outcome, cause: Cause | None) -> str:
         if outcome.state == TrialState.COMPLETE:
-            return f"{self.run.objective.metric} {outcome.value:.6g}"
+            named = zip(self.run.objectives, outcome.values, strict=True)
+            return ", ".join(f"{objective.metric} {value:.6g}" for objective, value in named)
         return "pruned" if cause is None else f"{cause}: {outcome.message}"
