@@ -28,6 +28,27 @@ def test_study_runs_to_an_exported_model(installation: Installation, kube: Kube,
     installation.check_operator()
 
 
+def test_study_of_several_objectives_shows_its_front_and_exports_the_first_of_it(
+    installation: Installation, kube: Kube, namespace: str
+) -> None:
+    put_rows(kube, namespace)
+    objectives = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "loss", "direction": "Minimize"}]
+    points = [{"method": "head", "head_c": c, "max_length": 32} for c in (0.01, 100.0)]
+    kube.create(study("several", objectives=objectives, enqueue=points), namespace)
+    wait_for_reason(kube, namespace, "several", "Complete", "MaxTrialsReached", timeout_seconds=240)
+
+    told = status(kube, namespace, "several")
+    best, front = told["best"], told["paretoFront"]
+    assert front[0] == best
+    assert best["values"] == [best["value"], best["metrics"]["loss"]]
+    assert told["model"]["trial"] == best["trial"]
+    assert told["model"]["metric"] == "accuracy"
+    losses = [member["values"][1] for member in front]
+    assert losses == sorted(losses, reverse=True), "each is better in one objective and worse in the other"
+    assert not told.get("top")
+    installation.check_operator()
+
+
 def test_suspended_study_has_no_jobs_and_goes_on_when_resumed(
     installation: Installation, kube: Kube, namespace: str
 ) -> None:

@@ -107,10 +107,10 @@ class TrialBook:
             used, wasted = ledger.gpu_seconds(attempts)
             self._gpu = (self._gpu[0] + used, self._gpu[1] + wasted)
             settled += attempts
+            self._remember_failure(trial.last for trial in logical if trial.phase(limits) == "failed")
         if settled:
             self._top = ledger.top([*self._top, *settled], run, TOP)
             self._front = front([*self._front, *settled], run)[:FRONT]
-            self._remember_failure(trial.last for trial in logical if trial.phase(limits) == "failed")
 
     def _remember_failure(self, attempts: Iterable[FrozenTrial]) -> None:
         """Of all that failed for good, the one that ended last; whoever reads all at once finds the same."""

@@ -156,8 +156,10 @@ def test_why_a_trial_failed_is_told_while_the_study_runs_and_when_it_gives_up() 
         "trials are running; 1 has failed; the last one was trial 0: NonFiniteMetric: the metric loss is nan",
         "trials are running; 2 have failed; the last one was trial 1: NonFiniteMetric: the metric loss is inf",
         "trials are running; 3 have failed; the last one was trial 2: NonFiniteMetric: the metric loss is -inf",
-        "4 trials failed; trials.maxFailed allows 3;"
-        " the last one was trial 3: NonFiniteMetric: the metric loss is nan once more",
+        (
+            "4 trials failed; trials.maxFailed allows 3;"
+            " the last one was trial 3: NonFiniteMetric: the metric loss is nan once more"
+        ),
     ]
 
 

@@ -259,18 +259,21 @@ def test_max_may_be_raised_and_lowered_while_the_study_runs(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("goal", "changes", "reason"),
     [
-        ({"stop": True}, None),
-        ({"goal": 0.0}, Reason.GOAL_REACHED),
-        ({"deadline": datetime(2020, 1, 1, tzinfo=UTC)}, Reason.DEADLINE),
-        ({"max_failed": 0}, Reason.TOO_MANY_FAILED),
+        (None, {"stop": True}, None),
+        (0.5, {}, Reason.GOAL_REACHED),
+        (None, {"deadline": datetime(2020, 1, 1, tzinfo=UTC)}, Reason.DEADLINE),
+        (None, {"max_failed": 0}, Reason.TOO_MANY_FAILED),
     ],
 )
-def test_nothing_is_claimed_once_the_study_has_ended(tmp_path: Path, changes: Any, reason: Reason | None) -> None:
-    run, limits = make_run(trials={"max": 10})
+def test_nothing_is_claimed_once_the_study_has_ended(
+    tmp_path: Path, goal: float | None, changes: Any, reason: Reason | None
+) -> None:
+    objective = {"metric": "accuracy", "direction": "Maximize", "goal": goal}
+    run, limits = make_run(trials={"max": 10}, objectives=[objective])
     study = make_study(f"journal://{tmp_path}/journal.log", run, limits)
-    for state, value in ((TrialState.COMPLETE, 0.5), (TrialState.FAIL, None)):
+    for state, value in ((TrialState.FAIL, None), (TrialState.COMPLETE, 0.5)):
         granted = one(claim(study, run, ME))
         set_attribute(study, granted.trial, TrialAttribute.CAUSE, Cause.NON_FINITE)
         tell(study, granted.trial, state, value)

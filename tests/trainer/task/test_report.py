@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from autoglm_api.space import Choices, FloatRange, Parameter, When
+from autoglm_api.study import Objective
 from autoglm_trainer.report import search
 
 SPACE = (
@@ -24,9 +25,12 @@ SPACE = (
 
 def content(trials: list[FrozenTrial]) -> Any:
     """As much of a report as the figures of the search look at."""
-    objective = SimpleNamespace(metric="accuracy", direction="Maximize")
-    run = SimpleNamespace(objective=objective, parameters=SPACE, sampler=SimpleNamespace(seed=0))
-    best = max(trials, key=lambda trial: trial.value or 0.0)
+    objectives = (Objective(metric="accuracy", direction="Maximize"), Objective(metric="loss", direction="Minimize"))
+    objectives = objectives[: len(trials[0].values)]
+    run = SimpleNamespace(
+        objective=objectives[0], objectives=objectives, parameters=SPACE, sampler=SimpleNamespace(seed=0)
+    )
+    best = max(trials, key=lambda trial: trial.values[0])
     return SimpleNamespace(run=run, best=best, trials=[SimpleNamespace(last=trial) for trial in trials])
 
 
@@ -54,8 +58,8 @@ def trials() -> list[FrozenTrial]:
 
 
 def test_a_conditional_parameter_is_judged_among_the_trials_that_have_it(trials: list[FrozenTrial]) -> None:
-    drawn = search.importances(content(trials))
-    assert drawn is not None
+    ((metric, drawn),) = search.importances(content(trials))
+    assert metric == "accuracy"
     assert "rate  (among lora)" in drawn
     lora = [trial for trial in trials if trial.params["method"] == "lora"]
     shares = search._importance(lora, content(trials))
@@ -63,7 +67,7 @@ def test_a_conditional_parameter_is_judged_among_the_trials_that_have_it(trials:
 
 
 def test_few_trials_say_nothing_of_importance(trials: list[FrozenTrial]) -> None:
-    assert search.importances(content(trials[: search.MIN_TRIALS - 1])) is None
+    assert search.importances(content(trials[: search.MIN_TRIALS - 1])) == []
 
 
 def test_the_best_five_learning_curves_are_drawn(trials: list[FrozenTrial]) -> None:

@@ -48,9 +48,9 @@ _SLICES = 12
 
 
 def history(content: ReportContent) -> str:
-    """Every trial's value in order, with the best so far."""
+    """Every trial's value of the first objective in order, with the best so far."""
     trials = [trial.last for trial in content.trials]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    complete = completed(content)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(4.9, 2.9)
@@ -74,11 +74,11 @@ def history(content: ReportContent) -> str:
 
 
 def slices(content: ReportContent) -> list[tuple[str, str]]:
-    """For each searched parameter its name, and every complete trial's value over it."""
-    trials = [trial.last for trial in content.trials if trial.last.state == TrialState.COMPLETE]
+    """For each searched parameter its name, and every complete trial's value of the first objective over it."""
+    trials = completed(content)
     drawn = []
     for parameter in content.run.parameters:
-        with_it = [trial for trial in trials if parameter.name in trial.params and trial.value is not None]
+        with_it = [trial for trial in trials if parameter.name in trial.params]
         if len({trial.params[parameter.name] for trial in with_it}) > 1:
             drawn.append((parameter.name, _slice(parameter, _thinned(with_it), content)))
     return drawn[:_SLICES]
@@ -150,9 +150,14 @@ def _running_best(trials: Sequence[FrozenTrial], *, maximize: bool) -> tuple[lis
     return numbers, values
 
 
+def completed(content: ReportContent) -> list[FrozenTrial]:
+    """The complete trials; each has a value of every objective."""
+    trials = [trial.last for trial in content.trials]
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.values]
+
+
 def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None, "complete trials have a value"
-    return trial.value
+    return float(trial.values[0])
 
 
 def _thinned(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -7,13 +7,15 @@ from datetime import timedelta
 
 import jinja2
 from markupsafe import Markup
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import TrialAttribute
+from autoglm_api.run import Run
+from autoglm_store import preference
 from autoglm_store.ledger import LogicalTrial
 from autoglm_trainer.contract import Curves, Matrix, Section, Table
 
-from . import figures, search
+from . import figures, pareto, search
 from .content import ReportContent
 
 _ROWS = 200
@@ -43,7 +45,9 @@ def render_report(content: ReportContent) -> str:
         comparison=Markup(figures.comparison(content)),  # noqa: S704
         slices=[(name, Markup(svg)) for name, svg in figures.slices(content)],  # noqa: S704
         learning=_drawn(search.learning_curves(content)),
-        importances=_drawn(search.importances(content)),
+        importances=[Markup(svg) for _, svg in search.importances(content)],  # noqa: S704
+        fronts=[Markup(svg) for svg in pareto.figures_of_front(content)],  # noqa: S704
+        front=pareto.table(content),
         coordinates=_drawn(search.parallel_coordinates(content)),
         states=_tally(content),
         table=_table(content),
@@ -95,10 +99,10 @@ def _state(trial: LogicalTrial) -> str:
 
 def _table(content: ReportContent) -> list[Mapping[str, object]]:
     """Trials as table rows: best values first, then those without a value by number."""
-    sign = -1.0 if content.run.objective.direction == "Maximize" else 1.0
+    run = content.run
     ordered = sorted(
         content.trials,
-        key=lambda trial: (trial.last.value is None, sign * (trial.last.value or 0.0), trial.last.number),
+        key=lambda trial: (not trial.last.values, _rank(trial.last, run), trial.last.number),
     )
     return [
         {
@@ -106,7 +110,7 @@ def _table(content: ReportContent) -> list[Mapping[str, object]]:
             "best": trial.last.number == content.best.number,
             "state": _state(trial),
             "feasible": all(violation <= 0 for violation in trial.last.constraints.values()),
-            "value": trial.last.value,
+            "values": trial.last.values or [None] * len(run.objectives),
             "attempts": len(trial.attempts),
             "seconds": _seconds(trial),
             "parameters": trial.last.params,
@@ -114,6 +118,11 @@ def _table(content: ReportContent) -> list[Mapping[str, object]]:
         }
         for trial in ordered[:_ROWS]
     ]
+
+
+def _rank(trial: FrozenTrial, run: Run) -> tuple[float, ...]:
+    """Sorts trials by their results; one that was pruned has a value of its one objective, or none."""
+    return preference.costs(trial.values, run) if trial.values else ()
 
 
 def _seconds(trial: LogicalTrial) -> float:

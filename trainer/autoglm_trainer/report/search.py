@@ -11,12 +11,12 @@ import matplotlib as mpl
 import optuna
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from autoglm_api.space import Choices, Parameter
 
 from .content import ReportContent
-from .figures import ACCENT, BAD, MUTED, STYLE, new_figure, svg
+from .figures import ACCENT, BAD, MUTED, STYLE, completed, new_figure, svg
 
 # Below this many trials a forest of trees finds importances in noise.
 MIN_TRIALS = 10
@@ -26,8 +26,8 @@ _LINES = 300
 
 def learning_curves(content: ReportContent) -> str | None:
     """Reports of the five best trials that made any; None where fewer than two steps were reported."""
-    sign = -1.0 if content.run.objective.direction == "Maximize" else 1.0
-    complete = sorted(_complete(content), key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    cost = content.run.objective.cost
+    complete = sorted(completed(content), key=lambda trial: (cost(trial.values[0]), trial.number))
     shown = [trial for trial in complete if len(trial.intermediate_values) > 1][:_CURVES]
     if not shown:
         return None
@@ -43,20 +43,26 @@ def learning_curves(content: ReportContent) -> str | None:
         return svg(figure, "Reports of the best trials")
 
 
-def importances(content: ReportContent) -> str | None:
+def importances(content: ReportContent) -> list[tuple[str, str]]:
+    """For each objective that something can be said of, its metric and `_importances` of it."""
+    drawn = ((objective.metric, _importances(content, k)) for k, objective in enumerate(content.run.objectives))
+    return [(metric, svg) for metric, svg in drawn if svg is not None]
+
+
+def _importances(content: ReportContent, objective: int) -> str | None:
     """How much of the values' spread each parameter explains, over all trials and among those like the winner.
 
     A conditional parameter is judged among the trials that have it: those whose choices it hangs on are the winner's.
     None where there are too few trials. Functional ANOVA: Hutter et al. 2014, "An Efficient Approach for Assessing
     Hyperparameter Importance".
     """
-    complete = _complete(content)
-    bars = {f"{name}": share for name, share in _importance(complete, content).items()}
+    complete = completed(content)
+    bars = {f"{name}": share for name, share in _importance(complete, content, objective).items()}
     parents = {parameter.when.parameter for parameter in content.run.parameters if parameter.when}
     like = [
         trial for trial in complete if all(trial.params.get(name) == content.best.params.get(name) for name in parents)
     ]
-    within = _importance(like, content) if parents and len(like) < len(complete) else {}
+    within = _importance(like, content, objective) if parents and len(like) < len(complete) else {}
     chosen = ", ".join(str(content.best.params[name]) for name in sorted(parents) if name in content.best.params)
     bars |= {f"{name}  (among {chosen})": share for name, share in within.items() if name not in parents}
     if not bars:
@@ -67,33 +73,38 @@ def importances(content: ReportContent) -> str | None:
         axes.barh(names, [bars[name] for name in names], color=ACCENT, height=0.62)
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, 1)
-        axes.set_xlabel("share of the spread that it explains")
-        return svg(figure, "Importance of the parameters")
+        metric = content.run.objectives[objective].metric
+        axes.set_xlabel(f"share of the spread of {metric} that it explains")
+        return svg(figure, f"Importance of the parameters for {metric}")
 
 
-def _importance(trials: Sequence[FrozenTrial], content: ReportContent) -> dict[str, float]:
+def _importance(trials: Sequence[FrozenTrial], content: ReportContent, objective: int = 0) -> dict[str, float]:
     """Parameters that every one of `trials` has, most important first; empty where nothing can be said."""
-    if len(trials) < MIN_TRIALS or len({trial.value for trial in trials}) < 2:
+    if len(trials) < MIN_TRIALS or len({trial.values[objective] for trial in trials}) < 2:
         return {}
-    study = optuna.create_study(direction="maximize" if content.run.objective.direction == "Maximize" else "minimize")
-    study.add_trials([_bare(trial) for trial in trials])
+    study = optuna.create_study()  # what a parameter explains is the same in either direction
+    study.add_trials([_bare(trial, objective) for trial in trials])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=content.run.sampler.seed))
     return {name: share for name, share in found.items() if share > 0}
 
 
-def _bare(trial: FrozenTrial) -> FrozenTrial:
-    return optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=trial.value)
+def _bare(trial: FrozenTrial, objective: int) -> FrozenTrial:
+    value = trial.values[objective]
+    return optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=value)
 
 
 def parallel_coordinates(content: ReportContent) -> str | None:
-    """Each complete trial as a line over the parameters that the winner has; the better, the stronger."""
+    """Each complete trial as a line over the parameters that the winner has; the better, the stronger.
+
+    Better by the first objective.
+    """
     parameters = [parameter for parameter in content.run.parameters if parameter.name in content.best.params]
-    trials = [trial for trial in _complete(content) if all(parameter.name in trial.params for parameter in parameters)]
+    trials = [trial for trial in completed(content) if all(parameter.name in trial.params for parameter in parameters)]
     if len(parameters) < 2 or len(trials) < 2:
         return None
-    values = [trial.value or 0.0 for trial in trials]
+    values = [trial.values[0] for trial in trials]
     scale = Normalize(min(values), max(values))
     sign = 1 if content.run.objective.direction == "Maximize" else -1
     order = sorted(range(len(trials)), key=lambda index: sign * values[index])[-_LINES:]
@@ -126,8 +137,3 @@ def _ends(parameter: Parameter) -> str:
     low, high = (domain.choices[0], domain.choices[-1]) if isinstance(domain, Choices) else (domain.min, domain.max)
     low, high = (f"{end:g}" if isinstance(end, float) else str(end)[:10] for end in (low, high))
     return f"{low} to {high}"
-
-
-def _complete(content: ReportContent) -> list[FrozenTrial]:
-    trials = [trial.last for trial in content.trials]
-    return [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
