@@ -93,6 +93,10 @@ images: init ## build all images, with or without a registry and a Docker engine
 bench: init system ## the benchmarks; results go to docs/benchmarks.md by hand
 	$(BIN)/python -m benchmarks
 
+.PHONY: gpu-check
+gpu-check: init ## each tuning method once on this machine's GPU, and LoRA trials packed on it; minutes
+	$(BIN)/python -m benchmarks.gpu_check --json gpu-check.json
+
 .PHONY: golden
 golden: init ## rewrite the golden files of manifests and chart
 	UPDATE_GOLDEN=1 $(PYTEST) tests/operator tests/chart

@@ -59,7 +59,7 @@ def run_worker(study: CreatedStudy, folder: Path, *, program: Sequence[str], ext
         RuntimeError: the worker failed or trained nothing; with the end of its log.
     """
     folder.mkdir(parents=True)
-    known = _finished(study)
+    known = finished_trials(study)
     environ = {**environment(folder), env.STORAGE_URL: study.url, env.STUDY: study.name, **extra}
     environ |= {env.OWNER_NAME: folder.name, env.OWNER_IDENTITY: f"{folder}"}
     started = time.time()
@@ -67,7 +67,7 @@ def run_worker(study: CreatedStudy, folder: Path, *, program: Sequence[str], ext
     code = start(program, folder / "log", environ).wait()
     cpu_after = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = time.time() - started
-    finished = _finished(study)
+    finished = finished_trials(study)
     mine = tuple((begin - started, end - started) for number, (begin, end) in finished.items() if number not in known)
     if code or not mine:
         log = (folder / "log").read_text(errors="replace")[-3_000:]
@@ -102,7 +102,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _finished(study: CreatedStudy) -> dict[int, tuple[float, float]]:
+def finished_trials(study: CreatedStudy) -> dict[int, tuple[float, float]]:
     """Trial number → when it was asked for and told, Unix seconds."""
     found = {}
     for trial in load_study(study.url, study.name).get_trials(

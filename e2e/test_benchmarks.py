@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks import fixed_cost, reconcile, tasks, throughput
+from benchmarks import fixed_cost, gpu_check, packing, reconcile, tasks, throughput
+from benchmarks.random_glm import write_glm
 from benchmarks.results import Table
 
 
@@ -34,6 +35,15 @@ def test_a_study_s_worth_is_read_from_its_export(tmp_path: Path) -> None:
     assert 0 < shown["accuracy, tuned"] <= 1
     removed = (shown["accuracy, tuned"] - shown["accuracy, default"]) / (1 - shown["accuracy, default"])
     assert shown["share of the default's error removed"] == pytest.approx(removed)
+
+
+def test_workers_that_share_a_device_train_all_trials_of_their_study(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    write_glm(model, gpu_check.SMALL.shape, device="cpu")
+    one, two = (packing.measure(model, tmp_path / str(workers), workers, gpu_check.SMALL.study) for workers in (1, 2))
+    assert (one.trials, two.trials) == (1, 2)
+    assert one.per_hour > 0
+    assert two.per_hour > 0
 
 
 @pytest.mark.skipif("KUBECONFIG" in os.environ, reason="the benchmark makes a control plane of its own")
