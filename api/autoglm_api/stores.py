@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,32 @@ def s3_options(credentials: Mapping[str, str]) -> dict[str, object]:
     return options
 
 
+def gs_options(credentials: Mapping[str, str]) -> dict[str, object]:
+    """What gcsfs needs; without `GOOGLE_CREDENTIALS` it asks the environment, as any client of Google's does.
+
+    `GOOGLE_CREDENTIALS` is a service account's key file as it was downloaded, JSON, or `anon` for public buckets;
+    `STORAGE_EMULATOR_HOST` is the URL of a server that speaks the same interface.
+
+    Raises:
+        ValueError: the credentials are no JSON object.
+    """
+    options: dict[str, object] = {}
+    if key := credentials.get("GOOGLE_CREDENTIALS"):
+        options["token"] = key if key == "anon" else _key_file(key)
+    if credentials.get("STORAGE_EMULATOR_HOST"):
+        options["endpoint_url"] = credentials["STORAGE_EMULATOR_HOST"]
+    if credentials.get("GOOGLE_CLOUD_PROJECT"):
+        options["project"] = credentials["GOOGLE_CLOUD_PROJECT"]
+    return options
+
+
+def _key_file(text: str) -> dict[str, object]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ValueError("GOOGLE_CREDENTIALS must be a service account's key file, JSON, or the word anon") from error
+
+
 S3 = StoreDeclaration(
     name="s3",
     protocol="s3",
@@ -51,7 +78,15 @@ S3 = StoreDeclaration(
     errors=("botocore", "aiohttp", "aiobotocore"),
 )
 
-STORES, UNUSABLE_STORES = installed("autoglm.stores", StoreDeclaration, {S3.name: S3})
+GS = StoreDeclaration(
+    name="gs",
+    protocol="gcs",
+    options=gs_options,
+    keys=("GOOGLE_CREDENTIALS",),
+    errors=("gcsfs", "aiohttp", "google.auth", "requests"),
+)
+
+STORES, UNUSABLE_STORES = installed("autoglm.stores", StoreDeclaration, {S3.name: S3, GS.name: GS})
 _ERROR_MODULES = tuple(module for store in STORES.values() for module in store.errors)
 
 

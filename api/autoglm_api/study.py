@@ -34,26 +34,42 @@ class Split(Model):
     source: SourceUri
 
 
+class TrainingRows(Split):
+    """Rows to train on; with `limit` a random sample of so many, drawn while the source is read."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+
+
 class Validation(Model):
-    """Validation rows: a source of their own, or a stratified fraction held out of the training rows."""
+    """Validation rows: a source of their own, or a fraction held out of the training rows.
+
+    The fraction is stratified; or whole groups of rows with one value in a column; or the latest rows by a column.
+    """
 
     source: SourceUri | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    group_by: ColumnName | None = None
+    time_by: ColumnName | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Validation:
+    def _fits_together(self) -> Validation:
         if (self.source is None) == (self.fraction is None):
             raise ValueError("give exactly one of source and fraction")
+        if self.group_by is not None and self.time_by is not None:
+            raise ValueError("groupBy and timeBy exclude each other")
+        if self.source is not None and (self.group_by or self.time_by):
+            raise ValueError("groupBy and timeBy say how a fraction is drawn; a source is taken as it is")
         return self
 
 
 class Data(Model):
     """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name."""
 
-    train: Split
+    train: TrainingRows
     validation: Validation = Validation(fraction=0.2)
     test: Split | None = None
     columns: dict[Identifier, ColumnName] = Field(default_factory=dict, max_length=16)
+    cleaning: Literal["Standard", "Off"] = "Standard"
     secret_ref: SecretRef | None = None
 
 

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "data": {"train": {"source": "file:///data/train.jsonl"}},
     "objectives": [{"metric": "f1_macro", "direction": "Maximize"}],
 }
-SCHEMES = "hf://, s3://, file://, pvc://, package:// and have no spaces"
+SCHEMES = "hf://, s3://, gs://, file://, pvc://, package:// and have no spaces"
 
 
 def found(**changes: Any) -> list[str]:

@@ -85,9 +85,9 @@ def test_a_plug_in_s_tasks_are_let_in_beside_our_own() -> None:
 def test_a_plug_in_s_stores_are_let_in_wherever_s3_is() -> None:
     plain, extended = (
         str(select(render(values), "CustomResourceDefinition"))
-        for values in (None, {"crds": {"extraStores": ["gs", "az"]}})
+        for values in (None, {"crds": {"extraStores": ["az", "oss"]}})
     )
-    assert extended == plain.replace("s3|file|pvc", "s3|gs|az|file|pvc") != plain
+    assert extended == plain.replace("s3|gs|file|pvc", "s3|gs|az|oss|file|pvc") != plain
 
 
 def test_crds_can_be_left_out_or_given_up() -> None:

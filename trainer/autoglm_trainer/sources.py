@@ -19,25 +19,6 @@ from .errors import SourceUnreachable, TrainerError
 _DENIED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken", "403")
 
 
-def read_bytes(uri: str, location: Location, refusal: type[TrainerError]) -> bytes:
-    """The whole file at `location`.
-
-    Args:
-        uri: the place as the study names it, for messages.
-        location: where that is.
-        refusal: raised when the place answers but the file cannot be had.
-
-    Raises:
-        TrainerError: `refusal`, with a sentence that says what to do; or SourceUnreachable.
-    """
-    try:
-        content = file_system(location).cat_file(location.path)
-    except Exception as error:
-        raise explain(uri, location, error, refusal) from error
-    assert isinstance(content, bytes), "cat_file without a text mode gives bytes"
-    return content
-
-
 @dataclass(frozen=True)
 class LocalFile:
     """A file on this machine; a copy of one elsewhere lives as long as this object."""
@@ -49,8 +30,13 @@ class LocalFile:
 def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> LocalFile:
     """The file at `location`, to be read any number of times; copied to a temporary file where it is elsewhere.
 
+    Args:
+        uri: the place as the study names it, for messages.
+        location: where that is.
+        refusal: raised when the place answers but the file cannot be had.
+
     Raises:
-        TrainerError: as `read_bytes`.
+        TrainerError: `refusal`, with a sentence that says what to do; or SourceUnreachable.
     """
     try:
         if location.protocol == "file":
@@ -67,7 +53,7 @@ def list_files(uri: str, location: Location, refusal: type[TrainerError]) -> dic
     """Files below `location`: path relative to it → size in bytes.
 
     Raises:
-        TrainerError: as `read_bytes`; also when there is no such folder.
+        TrainerError: as `local_file`; also when there is no such folder.
     """
     try:
         found: dict[str, dict[str, Any]] = file_system(location).find(location.path, detail=True)
@@ -83,7 +69,7 @@ def download_file(uri: str, location: Location, target: Path, refusal: type[Trai
     """Copy one file; `target` is whole or absent.
 
     Raises:
-        TrainerError: as `read_bytes`.
+        TrainerError: as `local_file`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     # Several workers may share a scratch folder; each writes its own part.

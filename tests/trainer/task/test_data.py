@@ -25,7 +25,7 @@ def read(tmp_path: Path, content: bytes | str = GOOD, *, name: str = "train.csv"
 
 
 def load(tmp_path: Path, name: str, *, seed: int = 0, **data: Any) -> LabelledTexts:
-    spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, **data})
+    spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, "cleaning": "Off", **data})
     return load_texts(spec, lambda uri: locate(uri, claims_root=tmp_path, credentials={}), seed=seed)
 
 

@@ -17,7 +17,7 @@ from autoglm_trainer.rows.tagged import TaggedSentences, load_tagged
 
 def load(tmp_path: Path, content: str, *, name: str = "t.jsonl", seed: int = 0, **data: Any) -> TaggedSentences:
     (tmp_path / name).write_bytes(content.encode())
-    spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, **data})
+    spec = Data.model_validate({"train": {"source": f"file://{tmp_path}/{name}"}, "cleaning": "Off", **data})
     return load_tagged(spec, lambda uri: locate(uri, claims_root=tmp_path, credentials={}), seed=seed)
 
 

@@ -14,13 +14,28 @@ from .door import Records
 Row = Mapping[str, JsonValue]
 
 
+def value_of(records: Records, number: int, row: Row, column: str, *, field: str = "data.columns") -> JsonValue:
+    """What stands in `column`; `field` of the study names it.
+
+    Raises:
+        DataError: no such column.
+    """
+    if column not in row:
+        found = ", ".join(map(repr, list(row)[:20])) or "none"
+        raise DataError(
+            f"{records.where(number)}: no column {column!r}; found: {found} (read as {records.format});"
+            f" name the right one in {field}"
+        )
+    return row[column]
+
+
 def text(records: Records, number: int, row: Row, column: str) -> str:
     """The text in `column`; a missing one is empty, a whole number is written out.
 
     Raises:
         DataError: no such column, or neither text nor whole number.
     """
-    return _text(f"{records.where(number)}: {column!r}", _value(records, number, row, column))
+    return _text(f"{records.where(number)}: {column!r}", value_of(records, number, row, column))
 
 
 def optional_text(records: Records, number: int, row: Row, column: str) -> str:
@@ -38,7 +53,7 @@ def words(records: Records, number: int, row: Row, column: str) -> list[str]:
     Raises:
         DataError: as `text`.
     """
-    value = _value(records, number, row, column)
+    value = value_of(records, number, row, column)
     if isinstance(value, list):
         return _listed(records, number, column, value)
     return _text(f"{records.where(number)}: {column!r}", value).split()
@@ -50,7 +65,7 @@ def text_or_list(records: Records, number: int, row: Row, column: str) -> str | 
     Raises:
         DataError: as `text`.
     """
-    value = _value(records, number, row, column)
+    value = value_of(records, number, row, column)
     if isinstance(value, list):
         return _listed(records, number, column, value)
     return _text(f"{records.where(number)}: {column!r}", value)
@@ -62,16 +77,6 @@ def _listed(records: Records, number: int, column: str, value: list[JsonValue]) 
         if word is None:
             raise DataError(f"{where}, word {place}, is null; write it as a string")
     return [_text(f"{where}, word {place},", word) for place, word in enumerate(value, start=1)]
-
-
-def _value(records: Records, number: int, row: Row, column: str) -> JsonValue:
-    if column not in row:
-        found = ", ".join(map(repr, list(row)[:20])) or "none"
-        raise DataError(
-            f"{records.where(number)}: no column {column!r}; found: {found} (read as {records.format});"
-            " name the right one in data.columns"
-        )
-    return row[column]
 
 
 def _text(where: str, value: JsonValue) -> str:

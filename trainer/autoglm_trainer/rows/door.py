@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -36,7 +36,7 @@ class Records:
     source: str
     detected: Detected
     columns: tuple[str, ...]
-    _opened: Opened
+    _begin: Callable[[], Numbered]
 
     @property
     def format(self) -> Format:
@@ -52,6 +52,10 @@ class Records:
         """A row's place as messages name it: `s3://b/train.csv, line 3`."""
         return f"{self.source}, {self.counted} {number}"
 
+    def through(self, step: Callable[[Numbered], Numbered]) -> Records:
+        """The same source, its rows passed through `step`: left out, changed, or looked at."""
+        return replace(self, _begin=lambda: step(iter(self)))
+
     def __iter__(self) -> Numbered:
         """Each row with its number: column → value.
 
@@ -62,7 +66,7 @@ class Records:
             DataError: a row is broken, or the file cannot be read to its end.
         """
         try:
-            yield from rows_of(self.source, self._opened, self.detected)
+            yield from self._begin()
         except (EOFError, zlib.error, OSError) as error:
             raise DataError(f"{self.source}: cannot be read to its end ({error}); write or upload it again") from error
 
@@ -89,7 +93,7 @@ def read_records(source: str, locate: Locate) -> Records:
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{source}: cannot be read ({error}); write or upload it again") from error
     log.info("%s: read as %s", source, detected)
-    return Records(source, detected, columns, opened)
+    return Records(source, detected, columns, lambda: rows_of(source, opened, detected))
 
 
 def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:

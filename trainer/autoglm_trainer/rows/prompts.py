@@ -12,8 +12,11 @@ from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
 from .cells import text
-from .door import Locate, read_records
-from .splits import HoldOut, Rows, Splits, cut, read_splits, some
+from .cleaning import Cleanable
+from .door import Locate, Records
+from .holding_out import HoldOut
+from .reading import read_splits
+from .splits import Rows, Splits, cut, some
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,24 @@ def load_prompts(data: Data, locate: Locate, *, seed: int) -> Splits[Answered]:
         DataError: with the sentence for the user.
     """
     columns = TEXT_GENERATION.named_columns(data.columns)
-    return read_splits(data, lambda source: read_prompts(source, locate, columns), lambda _: _HOLD_OUT, seed=seed)
+    names = (columns["prompt"], columns["answer"])
+    return read_splits(
+        data,
+        locate,
+        lambda records: read_prompts(records, columns),
+        hold_out=lambda _: _HOLD_OUT,
+        seed=seed,
+        cleanable=Cleanable(names, rewritten=names),
+    )
 
 
-def read_prompts(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Answered]:
-    """Read one source.
+def read_prompts(records: Records, columns: Mapping[str, str]) -> Rows[Answered]:
+    """The rows of one source.
 
     Raises:
-        DataError: it cannot be had, read, or holds no usable rows.
+        DataError: they cannot be read, or none is there.
     """
     names = (columns["prompt"], columns["answer"])
-    records = read_records(source, locate)
     rows = []
     for line, row in records:
         cells = [text(records, line, row, name) for name in names]

@@ -12,8 +12,11 @@ from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
 from .cells import Row, optional_text, text
-from .door import Locate, Records, read_records
-from .splits import HoldOut, Rows, Splits, cut, read_splits, some
+from .cleaning import Cleanable
+from .door import Locate, Records
+from .holding_out import HoldOut
+from .reading import read_splits
+from .splits import Rows, Splits, cut, some
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,14 @@ def load_questions(data: Data, locate: Locate, *, seed: int) -> Splits[Question]
         DataError: with the sentence for the user.
     """
     columns = QUESTION_ANSWERING.named_columns(data.columns)
-    splits = read_splits(data, lambda source: read_questions(source, locate, columns), lambda _: _HOLD_OUT, seed=seed)
+    splits = read_splits(
+        data,
+        locate,
+        lambda records: read_questions(records, columns),
+        hold_out=lambda _: _HOLD_OUT,
+        seed=seed,
+        cleanable=Cleanable((columns["question"], columns["context"])),
+    )
     if all(row.start is None for row in splits.train):
         raise DataError(
             f"{data.train.source}: none of the {len(splits.train)} training rows has an answer; add some that have"
@@ -60,14 +70,13 @@ def load_questions(data: Data, locate: Locate, *, seed: int) -> Splits[Question]
     return splits
 
 
-def read_questions(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Question]:
-    """Read one source.
+def read_questions(records: Records, columns: Mapping[str, str]) -> Rows[Question]:
+    """The rows of one source.
 
     Raises:
-        DataError: it cannot be had, read, or holds no usable rows.
+        DataError: they cannot be read, or none is there.
     """
     names = tuple(columns[role] for role in ("question", "context", "answer", "answer_start"))
-    records = read_records(source, locate)
     rows = [_row(records.where(line), names, _cells(records, line, row, names), line) for line, row in records]
     return some(records, rows, names[:3])
 

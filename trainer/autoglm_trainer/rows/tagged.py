@@ -15,9 +15,12 @@ from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
 from .cells import words as words_of
+from .cleaning import Cleanable
 from .conll import column_number
-from .door import Locate, Records, read_records
-from .splits import HoldOut, Rows, Splits, read_splits, some
+from .door import Locate, Records
+from .holding_out import HoldOut
+from .reading import read_splits
+from .splits import Rows, Splits, some
 
 _TAG = re.compile(r"[BI]-\S.*")
 _OTHER_SCHEME = re.compile(r"[SELUM]-\S.*")
@@ -67,7 +70,14 @@ def load_tagged(data: Data, locate: Locate, *, seed: int) -> TaggedSentences:
         DataError: with the sentence for the user.
     """
     columns = TOKEN_CLASSIFICATION.named_columns(data.columns)
-    splits = read_splits(data, lambda source: read_tagged(source, locate, columns), _by_rarest_type, seed=seed)
+    splits = read_splits(
+        data,
+        locate,
+        lambda records: read_tagged(records, columns),
+        hold_out=_by_rarest_type,
+        seed=seed,
+        cleanable=Cleanable((columns["tokens"], columns["tags"])),
+    )
     types = sorted(set[str]().union(*(row.types for row in splits.train)))
     if not types:
         raise DataError(
@@ -87,14 +97,13 @@ def _by_rarest_type(rows: Rows[Sentence]) -> HoldOut[Sentence]:
     )
 
 
-def read_tagged(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[Sentence]:
-    """Read one source; words and tags are kept exactly as written. `columns`: role → name, both roles given.
+def read_tagged(records: Records, columns: Mapping[str, str]) -> Rows[Sentence]:
+    """The rows of one source; words and tags are kept exactly as written. `columns`: role → name, both roles given.
 
     Raises:
-        DataError: it cannot be had, read, or holds no usable sentences.
+        DataError: they cannot be read, or none is there.
     """
     names = (columns["tokens"], columns["tags"])
-    records = read_records(source, locate)
     of_words, of_tags = _columns(records, names)
     rows = []
     for line, row in records:

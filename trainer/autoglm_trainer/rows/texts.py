@@ -13,8 +13,11 @@ from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
 from .cells import text_or_list
-from .door import Locate, read_records
-from .splits import HoldOut, Rows, Splits, cut, read_splits, some
+from .cleaning import Cleanable
+from .door import Locate, Records
+from .holding_out import HoldOut
+from .reading import read_splits
+from .splits import Rows, Splits, cut, some
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,14 @@ def load_texts(data: Data, locate: Locate, *, seed: int) -> LabelledTexts:
         DataError: with the sentence for the user.
     """
     columns = TEXT_CLASSIFICATION.named_columns(data.columns)
-    splits = read_splits(data, lambda source: read_texts(source, locate, columns), lambda _: _HOLD_OUT, seed=seed)
+    splits = read_splits(
+        data,
+        locate,
+        lambda records: read_texts(records, columns),
+        hold_out=lambda _: _HOLD_OUT,
+        seed=seed,
+        cleanable=Cleanable((columns["text"], columns["label"]), rewritten=(columns["text"],)),
+    )
     several = any(row.several for row in splits.train)
     labels = tuple(sorted({label for row in splits.train for label in row.labels}))
     _check_kind(splits.train, several=several)
@@ -88,14 +98,13 @@ def load_texts(data: Data, locate: Locate, *, seed: int) -> LabelledTexts:
     return LabelledTexts(splits, labels, several=several)
 
 
-def read_texts(source: str, locate: Locate, columns: Mapping[str, str]) -> Rows[LabelledText]:
-    """Read one source; texts and labels are kept exactly as written. `columns`: role → name, both roles given.
+def read_texts(records: Records, columns: Mapping[str, str]) -> Rows[LabelledText]:
+    """The rows of one source; texts and labels are kept exactly as written. `columns`: role → name, both roles given.
 
     Raises:
-        DataError: it cannot be had, read, or holds no usable rows.
+        DataError: they cannot be read, or none is there.
     """
     names = text_column, label_column = columns["text"], columns["label"]
-    records = read_records(source, locate)
     rows = []
     for line, row in records:
         where = records.where(line)
