@@ -133,7 +133,7 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
     """
     if spec.task != AUTO:
         return find_task(spec.task), None
-    return choose_task(TASKS, spec.data.columns, spec.judged)
+    return choose_task(TASKS, spec.data.columns, spec.judged, spec.data.further_sources)
 
 
 def gpu_methods(task: TaskDeclaration, parameters: Sequence[Parameter]) -> tuple[str, ...]:
@@ -143,13 +143,14 @@ def gpu_methods(task: TaskDeclaration, parameters: Sequence[Parameter]) -> tuple
 
 
 def check_task(spec: StudySpec) -> None:
-    """Refuse an unknown task, one without its base model, and columns, metrics or methods that the task does not have.
+    """Refuse an unknown task, one without its base model or sources, and columns, metrics or methods it does not have.
 
     Raises:
         ValueError: naming the field, its value and what is known.
     """
     task, _ = task_of(spec)
     task.check_base_model(spec.model)
+    task.check_sources(spec.data)
     task.named_columns(spec.data.columns)
     named = [(f"objectives[{index}].metric", objective.metric) for index, objective in enumerate(spec.objectives)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]

@@ -63,14 +63,23 @@ class Validation(Model):
 
 
 class Data(Model):
-    """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name."""
+    """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name.
+
+    `edges` connect the rows of a graph.
+    """
 
     train: TrainingRows
     validation: Validation = Validation(fraction=0.2)
     test: Split | None = None
+    edges: Split | None = None
     columns: dict[Identifier, ColumnName] = Field(default_factory=dict, max_length=16)
     cleaning: Literal["Standard", "Off"] = "Standard"
     secret_ref: SecretRef | None = None
+
+    @property
+    def further_sources(self) -> tuple[str, ...]:
+        """Fields beside the rows that name a source."""
+        return ("edges",) if self.edges else ()
 
 
 class Objective(Model):
@@ -191,6 +200,7 @@ class StudySpec(Model):
             (("data", "train", "source"), rows.train.source),
             (("data", "validation", "source"), rows.validation.source),
             (("data", "test", "source"), rows.test.source if rows.test else None),
+            (("data", "edges", "source"), rows.edges.source if rows.edges else None),
             (("artifacts", "uri"), self.artifacts.uri if self.artifacts else None),
         )
         return tuple((path, uri) for path, uri in named if uri is not None)

@@ -23,7 +23,7 @@ def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[st
         folder: where relative `file://` sources begin.
     """
     data = spec.get("data")
-    if spec.get("task") != AUTO or not isinstance(data, Mapping) or data.get("columns"):
+    if spec.get("task") != AUTO or not isinstance(data, Mapping) or data.get("columns") or data.get("edges"):
         return spec
     train = data.get("train")
     source = train.get("source") if isinstance(train, Mapping) else None

@@ -23,8 +23,8 @@ def sample(run: Run) -> tuple[Any, str | None]:
     """
     task = TASKS[run.task]
     columns = task.named_columns(run.data.columns)
-    asked = [role for role, column in task.columns.items() if not column.answer]
-    answers = [columns[role] for role in columns if role not in asked]
+    asked = task.asked
+    answers = [columns[role] for role, column in task.columns.items() if column.answer]
     for split in (run.data.test, run.data.train):
         if split is not None and split.source.startswith("file://"):
             path = Path(locate(split.source, claims_root=Path("/"), credentials={}).path)

@@ -22,13 +22,14 @@ def make_absolute(spec: StudySpec, folder: Path) -> StudySpec:
     if validation.source:
         validation = validation.model_copy(update={"source": _absolute(validation.source, folder)})
     test = data.test and data.test.model_copy(update={"source": _absolute(data.test.source, folder)})
+    edges = data.edges and data.edges.model_copy(update={"source": _absolute(data.edges.source, folder)})
     train = data.train.model_copy(update={"source": _absolute(data.train.source, folder)})
     model = spec.model and spec.model.model_copy(update={"source": _absolute(spec.model.source, folder)})
     artifacts = spec.artifacts and spec.artifacts.model_copy(update={"uri": _absolute(spec.artifacts.uri, folder)})
     return spec.model_copy(
         update={
             "model": model,
-            "data": data.model_copy(update={"train": train, "validation": validation, "test": test}),
+            "data": data.model_copy(update={"train": train, "validation": validation, "test": test, "edges": edges}),
             "artifacts": artifacts,
         }
     )

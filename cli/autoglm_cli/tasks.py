@@ -53,7 +53,8 @@ def _one(task: TaskDeclaration) -> Iterator[Section]:
     )
     yield "Metrics", [(metric, direction) for metric, direction in task.metrics.items()]
     if task.methods:
-        yield "Methods", [(str(method), METHODS[str(method)].summary) for method in task.methods]
+        known = {**METHODS, **task.own_methods}
+        yield "Methods", [(str(method), known[str(method)].summary) for method in task.methods]
     yield "Searched by default", [(parameter.name, domain_of(parameter)) for parameter in task.parameters]
     yield "Every parameter", [(name, _knob(task, knob)) for name, knob in task.knobs.items()]
 

@@ -42,7 +42,7 @@ class Encoder:
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
         self.max_length = manifest.max_length
         self.tokenizer, self._padding = _load_tokenizer(folder / TOKENIZER, manifest.max_length)
-        self._session = _load_session(folder / GRAPH, threads)
+        self._session = load_session(folder / GRAPH, threads)
         self._inputs = tuple(known.name for known in self._session.get_inputs())
         unknown = [name for name in self._inputs if name not in _FIELDS]
         if unknown or set(self._inputs) != set(manifest.inputs):
@@ -119,7 +119,12 @@ def _load_tokenizer(path: Path, max_length: int) -> tuple[Tokenizer, dict[str, A
     }
 
 
-def _load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A graph in memory; answers do not depend on the threads.
+
+    Raises:
+        UnusableModelError: there is none, or it cannot be loaded.
+    """
     if not path.is_file():
         raise UnusableModelError(f"the model has no {GRAPH}")
     options = onnxruntime.SessionOptions()

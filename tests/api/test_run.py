@@ -73,6 +73,15 @@ def test_auto_that_fits_nothing_says_what_it_looked_at(columns: dict[str, str], 
         frozen(task="auto", data=data, objectives=[{"metric": metric, "direction": "Maximize"}])
 
 
+def test_auto_with_edges_is_the_task_that_reads_them_and_needs_no_columns() -> None:
+    data = {"train": {"source": "file:///nodes.csv"}, "edges": {"source": "file:///edges.csv"}}
+    run = frozen(task="auto", model=None, data=data, objectives=[{"metric": "accuracy", "direction": "Maximize"}])
+    assert run.task == "node-classification"
+    assert run.data.edges is not None
+    with pytest.raises(ValueError, match=r"task: auto finds no task: data names edges and the study asks for rouge_l"):
+        frozen(task="auto", model=None, data=data, objectives=[{"metric": "rouge_l", "direction": "Maximize"}])
+
+
 def test_a_task_says_whether_it_wants_a_base_model(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="model: text-classification tunes a base model; name its folder"):
         frozen(model=None)
@@ -102,7 +111,7 @@ def test_never_more_points_than_trials() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"task": "sorting"}, "task: unknown task 'sorting'; known: question-answering"),
+        ({"task": "sorting"}, "task: unknown task 'sorting'; known: node-classification, question-answering"),
         ({"objectives": [{"metric": "auc", "direction": "Maximize"}]}, r"objectives\[0\].metric: .* no metric 'auc'"),
         ({"constraints": [{"metric": "x", "operator": "LessOrEqual", "value": 1}]}, r"constraints\[0\].metric: .*'x'"),
         ({"enqueue": [{"lora_r": 1000}]}, r"enqueue\[0\]: lora_r = 1000 is outside"),

@@ -120,6 +120,32 @@ STUDIES = [
         "limit",
     ),
     ("cleaning of another kind", study(data={**study()["data"], "cleaning": "Strict"}), "schema", "cleaning"),
+    (
+        "edges for a task of rows",
+        study(data={**study()["data"], "edges": {"source": "s3://b/edges.csv"}}),
+        "model",
+        "data.edges: text-classification reads rows alone",
+    ),
+    (
+        "a graph without edges",
+        {name: value for name, value in study(task="node-classification").items() if name != "model"},
+        "model",
+        "node-classification needs data.edges",
+    ),
+    (
+        "a sample of a graph",
+        {
+            name: value
+            for name, value in study(
+                task="node-classification",
+                objectives=[{"metric": "accuracy", "direction": "Maximize"}],
+                data={"train": {"source": "s3://b/n.csv", "limit": 9}, "edges": {"source": "s3://b/e.csv"}},
+            ).items()
+            if name != "model"
+        },
+        "model",
+        "data.train.limit: node-classification reads all that belongs together",
+    ),
     ("all rows for validation", study(data={**study()["data"], "validation": {"fraction": 1}}), "schema", "fraction"),
     ("bounds reversed", parameter(float={"min": 1, "max": 0.1}), "cel", "min must not be greater than max"),
     ("integer bounds reversed", parameter(int={"min": 3, "max": 2}), "cel", "min must not be greater than max"),

@@ -133,6 +133,14 @@ def test_data_and_model_claims_are_read_only_unless_artifacts_go_there() -> None
     assert mounts["/mnt/autoglm/shared"] is False
 
 
+def test_a_graphs_edges_are_mounted_beside_its_nodes() -> None:
+    data = {"train": {"source": "pvc://nodes/n.csv"}, "edges": {"source": "pvc://edges/e.csv"}}
+    spec = make_spec(task="node-classification", model=None, data=data)
+    [container] = worker(spec)["spec"]["template"]["spec"]["containers"]
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert (mounts["/mnt/autoglm/nodes"], mounts["/mnt/autoglm/edges"]) == (True, True)
+
+
 def test_a_claim_is_one_volume_however_many_name_it() -> None:
     """With a second volume of the same claim, many kubelets leave the pod in ContainerCreating for ever."""
     rows = {"name": "rows", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}

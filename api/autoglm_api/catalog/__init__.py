@@ -8,6 +8,7 @@ from .auto import AUTO, choose_task, recognised_roles
 from .declaration import Column, Direction, TaskDeclaration
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
+from .node_classification import NODE_CLASSIFICATION
 from .question_answering import QUESTION_ANSWERING
 from .text_classification import TEXT_CLASSIFICATION
 from .text_generation import TEXT_GENERATION
@@ -31,7 +32,16 @@ __all__ = [
 TASKS, UNUSABLE_TASKS = installed(
     "autoglm.tasks",
     TaskDeclaration,
-    {task.name: task for task in (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING, TEXT_GENERATION)},
+    {
+        task.name: task
+        for task in (
+            TEXT_CLASSIFICATION,
+            TOKEN_CLASSIFICATION,
+            QUESTION_ANSWERING,
+            TEXT_GENERATION,
+            NODE_CLASSIFICATION,
+        )
+    },
 )
 
 

@@ -10,7 +10,10 @@ AUTO = "auto"
 
 
 def choose_task(
-    tasks: Mapping[str, TaskDeclaration], roles: Collection[str], metrics: Collection[str]
+    tasks: Mapping[str, TaskDeclaration],
+    roles: Collection[str],
+    metrics: Collection[str],
+    sources: Collection[str] = (),
 ) -> tuple[TaskDeclaration, str]:
     """The first task, in the order of `tasks`, that has all roles and metrics.
 
@@ -18,6 +21,7 @@ def choose_task(
         tasks: what can be chosen.
         roles: keys of `data.columns`; one at least must be what a prediction is asked with.
         metrics: of the objectives and constraints.
+        sources: what `data` names besides rows; a task must read exactly these, and needs no role then.
 
     Returns:
         the task, and why it is this one, as a sentence's end.
@@ -26,13 +30,16 @@ def choose_task(
         ValueError: no role is named, or none of the tasks has them all with these metrics.
     """
     known = ", ".join(tasks)
-    if not roles:
+    if not roles and not sources:
         raise ValueError(
             "task: auto chooses by data.columns, which names nothing: say which columns play which role "
             f"(data.columns: {{text: review, label: stars}}), or name a task: {known}"
         )
-    told = f"data.columns names {_listed(roles)} and the study asks for {_listed(metrics)}"
-    fitting = [task for task in tasks.values() if _fits(task, roles, metrics)]
+    named = [f"data.columns names {_listed(roles)}"] if roles else []
+    named += [f"data names {_listed(sources)}"] if sources else []
+    told = f"{', '.join(named)} and the study asks for {_listed(metrics)}"
+    reading = [task for task in tasks.values() if set(task.sources) == set(sources)]
+    fitting = [task for task in reading if _fits(task, roles, metrics)]
     if not fitting:
         raise ValueError(f"task: auto finds no task: {told}, and no task has all of these; name one: {known}")
     others = f"; {_listed([task.name for task in fitting[1:]])} would fit, too" if fitting[1:] else ""
@@ -42,12 +49,13 @@ def choose_task(
 def recognised_roles(tasks: Mapping[str, TaskDeclaration], header: Collection[str]) -> dict[str, str]:
     """Role → column for the task of whose default columns `header` has most; empty where no task's are there.
 
-    A task counts if everything is there that a prediction is asked with, and something that is answered.
+    A task counts if everything is there that a prediction is asked with, and something that is answered, unless it
+    reads more than rows.
     """
     best: dict[str, str] = {}
-    for task in tasks.values():
+    for task in (task for task in tasks.values() if not task.sources):
         found = {role: column.default for role, column in task.columns.items() if column.default in header}
-        asked = all(role in found for role, column in task.columns.items() if not column.answer)
+        asked = all(role in found for role in task.asked)
         answered = any(column.answer for role, column in task.columns.items() if role in found)
         if asked and answered and len(found) > len(best):
             best = found
@@ -56,7 +64,7 @@ def recognised_roles(tasks: Mapping[str, TaskDeclaration], header: Collection[st
 
 def _fits(task: TaskDeclaration, roles: Collection[str], metrics: Collection[str]) -> bool:
     known = all(role in task.columns for role in roles) and all(metric in task.metrics for metric in metrics)
-    return known and any(not task.columns[role].answer for role in roles)
+    return known and (bool(task.sources) or any(role in task.asked for role in roles))
 
 
 def _listed(names: Collection[str]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from autoglm_api.base import Scalar
 from autoglm_api.space import Parameter, is_active, ordered
+from autoglm_api.study import Data
 
 from .knobs import Knob
+from .methods.declaration import MethodDeclaration
 
 Direction = Literal["Maximize", "Minimize"]
 BaseModelUse = Literal["required", "optional", "none"]
@@ -22,12 +24,14 @@ class Column:
     Attributes:
         default: the column's name where `data.columns` says nothing.
         meaning: what it holds, in a few words.
-        answer: whether it holds what the model shall find; the others are what a prediction is asked with.
+        answer: whether it holds what the model shall find.
+        asked: whether a prediction is asked with it, where it is no answer.
     """
 
     default: str
     meaning: str
     answer: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class TaskDeclaration:
         trainer: `module:attribute` of the `contract.Task`, imported by workers only.
         server: `module:attribute` of the answerer, imported by the model server only.
         base_model: whether a study names one in `model`; tables and graphs are learned without.
+        sources: what a study names in `data` besides rows, each a field of `study.Data` (`edges`).
+        own_methods: its methods, where these are none of `METHODS`.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
     """
 
@@ -61,12 +67,19 @@ class TaskDeclaration:
     trainer: str
     server: str
     base_model: BaseModelUse = "required"
+    sources: tuple[str, ...] = ()
+    own_methods: Mapping[str, MethodDeclaration] = field(default_factory=dict)
     server_needs_torch: bool = False
 
     @property
     def methods(self) -> tuple[Scalar, ...]:
         """The tuning methods; empty where a task has none to choose from."""
         return self.knobs["method"].choices if "method" in self.knobs else ()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The roles that a prediction is asked with."""
+        return tuple(role for role, column in self.columns.items() if column.asked and not column.answer)
 
     def defaults(self, point: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The values of the knobs that matter at `point` where it says nothing of them."""
@@ -91,6 +104,27 @@ class TaskDeclaration:
             raise ValueError(f"model: {self.name} tunes a base model; name its folder or repository in model.source")
         if model is not None and self.base_model == "none":
             raise ValueError(f"model: {self.name} learns without a base model; leave model out")
+
+    def check_sources(self, data: Data) -> None:
+        """Refuse a study without a source that the task needs, or with what nothing would read.
+
+        Raises:
+            ValueError: naming the field, with what to do.
+        """
+        for source in self.sources:
+            if source not in data.further_sources:
+                raise ValueError(f"data: {self.name} needs data.{source}; name their file in data.{source}.source")
+        for source in data.further_sources:
+            if source not in self.sources:
+                raise ValueError(f"data.{source}: {self.name} reads rows alone; leave it out")
+        of_rows = {
+            "train.limit": data.train.limit,
+            "validation.groupBy": data.validation.group_by,
+            "validation.timeBy": data.validation.time_by,
+        }
+        for field_name, value in of_rows.items():
+            if self.sources and value is not None:
+                raise ValueError(f"data.{field_name}: {self.name} reads all that belongs together; leave it out")
 
     def named_columns(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Role → column name, with the defaults filled in.

@@ -170,13 +170,13 @@ def _trainer_env(spec: StudySpec, ref: StudyRef) -> tuple[Object, ...]:
 
 def _places(run: Run, spec: StudySpec, settings: Settings) -> tuple[Place, ...]:
     model, data = run.model, run.data
-    rows = (data.train.source, data.validation.source, data.test.source if data.test else None)
+    splits = (data.train, data.validation, data.test, data.edges)
     base = (Place("model", (model.source,), model.secret_ref.name if model.secret_ref else None),) if model else ()
     return (
         *base,
         Place(
             "data",
-            tuple(uri for uri in rows if uri is not None),
+            tuple(split.source for split in splits if split and split.source),
             data.secret_ref.name if data.secret_ref else None,
         ),
         Place("artifacts", (run.artifacts_uri,), artifacts_secret(spec, settings), writable=True),

@@ -26,9 +26,12 @@ class Case:
         agree: whether the trainer's predictions and the server's answer say the same of a row, given by its index.
         point: short training by gradient.
         good: what the metric reaches at least when it has learned.
-        models: the tiny models that it runs on.
+        models: the tiny models that it runs on; None = the task has no base model.
         refused: tiny model → words of the sentence that refuses it.
         other: a point of another method, whose fit nothing that happened before may change.
+        reporting: a method that reports, so that it can be pruned.
+        columns: `data.columns`, where the rows' names are not the default ones.
+        edges: between the rows of a graph, those of the test rows too.
     """
 
     name: str
@@ -45,9 +48,12 @@ class Case:
     taught: Mapping[str, Any] = field(
         default_factory=lambda: {"epochs": 8, "learning_rate": 5e-3, "head_learning_rate": 3e-2}
     )
-    models: Sequence[str] = ("bert", "glm")
+    models: Sequence[str | None] = ("bert", "glm")
     refused: Mapping[str, str] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=lambda: {"method": "head"})
+    reporting: str = "full"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    edges: Sequence[Json] = ()
 
 
 def _texts(count: int, start: int) -> list[Json]:
@@ -93,6 +99,28 @@ def _prompts(count: int, start: int) -> list[Json]:
         {"prompt": row["text"], "answer": f"{row['label']} {thoughts[row['label']]}"}
         for row in colour_rows(count, start=start)
     ]
+
+
+def _papers(count: int, start: int) -> list[Json]:
+    """Papers of three fields; most tell theirs by their words, the others by whom they cite."""
+    fields = {"maths": ["proof", "lemma"], "biology": ["cell", "gene"], "physics": ["energy", "quark"]}
+    rows = []
+    for index in range(start, start + count):
+        name = tuple(fields)[index % 3]
+        told = fields[name][index % 2 :] if index % 4 else []
+        rows.append({"id": index, "words": ["paper", *told], "pages": index % 7 + 4, "label": name})
+    return rows
+
+
+def _citations() -> list[Json]:
+    """Papers cite three of their own field, and now and then one of another."""
+    rows = []
+    for index in (*range(60), *range(200, 220)):
+        cited = {(index % 3 + 3 * (index * step + step)) % 60 for step in (1, 2, 5)} | (
+            {7} if index % 10 == 0 else set()
+        )
+        rows += [{"source": index, "target": other, "weight": 1 + index % 2} for other in sorted(cited)]
+    return rows
 
 
 def _same_probabilities(predictions: Any, row: int, answer: Json) -> bool:
@@ -202,5 +230,26 @@ CASES = (
         models=("glm-causal",),
         refused={"bert": "is not a causal language model", "glm": "no output layer"},
         other={"method": "ia3", "epochs": 1, "max_new_tokens": 4},
+    ),
+    Case(
+        name="node-classification",
+        task="node-classification",
+        rows=_papers,
+        objective=("accuracy", "Maximize"),
+        bad=[
+            ({"id": "", "words": ["cell"], "pages": 3, "label": "biology"}, "'id' is empty"),
+            ({"id": 99, "words": ["cell"], "pages": "many", "label": "biology"}, "'pages' is 'many'"),
+            ({"id": 3, "words": ["cell"], "pages": 3, "label": "biology"}, "the node '3' stands in line 4 already"),
+        ],
+        asked=lambda row: {"node": row["id"]},
+        agree=_same_probabilities,
+        good=0.8,
+        # By samples of neighbourhoods, stopped in the midst of an epoch.
+        point={"method": "sage", "batch_size": 16, "neighbours": 2, "epochs": 6, "edge_dropout": 0.2, "hidden": 8},
+        taught={"epochs": 40, "learning_rate": 0.02},
+        models=(None,),
+        other={"method": "gat", "epochs": 3, "hidden": 4, "heads": 2},
+        reporting="gcn",
+        edges=_citations(),
     ),
 )

@@ -81,7 +81,7 @@ def write_graph(network: Network, folder: Path, *, max_length: int, activation: 
     """Write `model.onnx`. The network must be merged, in float32, on the CPU."""
     batch, tokens = torch.export.Dim("batch", min=1, max=65_536), torch.export.Dim("tokens", min=1, max=max_length)
     ids = torch.ones((2, min(4, max_length)), dtype=torch.int64)
-    with _silence():
+    with quietly():
         program = torch.onnx.export(
             Answering(network, activation).eval(),
             (ids, torch.ones_like(ids)),
@@ -161,7 +161,7 @@ def check_graph(
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """The exporter's chatter about missing torchvision and renamed axes is nobody's business."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

@@ -1,0 +1,1 @@
+"""Networks on graphs: layers, neighbourhoods, training, export. Arrays only; rows are read in `rows`."""
