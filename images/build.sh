@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images of the Dockerfile: those named, else the three that every cluster needs.
+# Builds the images of the Dockerfile: those named, else all.
 #
 #   images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer] [serving-generation]
 #
@@ -29,7 +29,7 @@ parse_arguments() {
       *) say "unknown argument $1; usage: images/build.sh [--archives DIRECTORY] [operator] [serving] [trainer] [serving-generation]"; exit 64 ;;
     esac
   done
-  [ ${#targets[@]} -gt 0 ] || targets=(operator serving trainer)
+  [ ${#targets[@]} -gt 0 ] || targets=(operator serving trainer serving-generation)
 }
 
 # All files that a target is made of, as one word.

@@ -8,6 +8,7 @@ import pytest
 from e2e.kube import Kube
 from e2e.node.machine import Machine
 from e2e.node.release import NAME, NAMESPACE, Release
+from e2e.pods import terminated
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -30,6 +31,19 @@ def test_metrics_and_health_are_answered_by_the_service(kube: Kube, release: Rel
     assert service is not None
     with urlopen(f"http://{service['spec']['clusterIP']}:8080/metrics", timeout=10) as answer:
         assert b"autoglm_" in answer.read()
+
+
+@pytest.mark.parametrize(("image", "megabytes"), [("operator", 200), ("serving", 300)])
+def test_images_are_as_small_as_they_should_be(
+    kube: Kube, release: Release, namespace: str, image: str, megabytes: int
+) -> None:
+    """What is laid over the base; nodes pull it before the first prediction."""
+    container = {"name": "main", "image": f"autoglm-{image}:0.1.0", "imagePullPolicy": "Never"}
+    container["command"] = ["du", "-sm", "/opt"]
+    body: dict[str, object] = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"size-{image}"}}
+    kube.create({**body, "spec": {"restartPolicy": "Never", "containers": [container]}}, namespace)
+    assert terminated(kube, namespace, f"size-{image}")["exitCode"] == 0
+    assert int(kube.logs(namespace, f"size-{image}").split()[0]) <= megabytes
 
 
 def test_an_upgrade_keeps_the_database_and_its_password(kube: Kube, release: Release) -> None:

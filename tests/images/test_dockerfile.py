@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from fnmatch import fnmatch
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,13 @@ def test_entry_points_are_exec_form_and_commands_of_ours(image: str) -> None:
     assert "RUN" not in stage(image), "a final stage holds nothing but what was built before"
 
 
+def test_every_final_stage_is_an_image_that_is_built_unless_others_are_named() -> None:
+    final = re.findall(r"^FROM runtime AS (\S+)$", DOCKERFILE, re.MULTILINE)
+    default = re.search(r"\|\| targets=\((.+)\)$", (ROOT / "images/build.sh").read_text(), re.MULTILINE)
+    assert default
+    assert sorted(default[1].split()) == sorted(final) == sorted(IMAGES)
+
+
 def test_the_user_is_a_number_and_in_the_root_group() -> None:
     """`runAsNonRoot` needs a number; arbitrary UIDs come with group 0."""
     assert re.search(r"^USER [1-9]\d+:0$", stage("runtime"), re.MULTILINE)
@@ -53,6 +62,15 @@ def test_operator_and_server_have_no_torch(image: str) -> None:
     lock = (ROOT / f"requirements/{image}.lock").read_text()
     assert not re.search(r"^(torch|transformers|nvidia-\S+)==", lock, re.MULTILINE)
     assert "ARG TORCH" not in stage(f"build-{image}")
+
+
+def test_the_server_keeps_of_botocore_what_credentials_and_buckets_need() -> None:
+    """What is removed when the image is built, applied to the names that the installed release has."""
+    kept = [name.strip("'") for name in re.findall(r"! -name (\S+)", stage("build-serving"))]
+    data = Path(str(files("botocore"))) / "data"
+    found = {each.name for each in data.iterdir() if each.is_dir() and any(fnmatch(each.name, name) for name in kept)}
+    assert {"s3", "sts", "sso", "sso-oidc"} <= found
+    assert len(found) < 10
 
 
 def test_the_default_torch_is_the_locked_version_for_cpus() -> None:
