@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
+import psycopg
 import pytest
 from e2e.cluster.kubelet import Kubelet
 from e2e.installation import Installation
 from e2e.kube import Kube
 from e2e.studies import condition, put_rows, status, study, wait_for_reason, workers
-from e2e.trials import Trials, owner, tuned, wait_until, wait_until_searched, waiting_worker, writes_wait
+from e2e.trials import (
+    Trials,
+    admin_url,
+    owner,
+    tuned,
+    wait_until,
+    wait_until_searched,
+    waiting_worker,
+    writes_wait,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import TrialAttribute
@@ -107,10 +118,15 @@ def test_operator_killed_at_each_step_comes_to_the_same_end(
 ) -> None:
     put_rows(kube, namespace)
     trials, operator = Trials(kube, namespace, "orphan"), installation.operator
-    kube.create(tuned("orphan", epochs=3, trials={"max": 3, "parallel": 1}), namespace)
+    kube.create(tuned("orphan", epochs=3, deletionPolicy="Delete", trials={"max": 3, "parallel": 1}), namespace)
 
-    def exports() -> bool:
-        return bool(kube.list("Job", namespace, "app.kubernetes.io/component=export"))
+    def jobs(component: str) -> list[dict[str, Any]]:
+        return kube.list("Job", namespace, f"app.kubernetes.io/component={component}")
+
+    def kill_operator_when(reached: Callable[[], object]) -> None:
+        wait_until(reached, kube, namespace)
+        operator.kill()
+        operator.start()
 
     steps: dict[str, Callable[[], object]] = {
         "the database's Secret is there": lambda: kube.get("Secret", STORAGE_SECRET, namespace),
@@ -118,12 +134,10 @@ def test_operator_killed_at_each_step_comes_to_the_same_end(
         "the first trial runs": trials.training,
         "the first trial is complete": trials.complete,
         "the last trial runs": lambda: len(trials.originals()) == 3 and trials.training(),
-        "the export runs": exports,
+        "the export runs": lambda: jobs("export"),
     }
     for reached in steps.values():
-        wait_until(reached, kube, namespace)
-        operator.kill()
-        operator.start()
+        kill_operator_when(reached)
     wait_for_reason(kube, namespace, "orphan", "Complete", "MaxTrialsReached", timeout_seconds=400)
 
     trials.assert_exact(3)
@@ -131,6 +145,12 @@ def test_operator_killed_at_each_step_comes_to_the_same_end(
     assert [name.rpartition("orphan-")[2][6:] for name in names] == ["export", "w0-0"], names
     assert status(kube, namespace, "orphan")["model"]["digest"].startswith("sha256:")
     assert condition(kube, namespace, "orphan", "Ready")["reason"] == "Complete"
+
+    kube.delete("AutoGLMStudy", "orphan", namespace)
+    kill_operator_when(lambda: jobs("cleanup") or kube.get("AutoGLMStudy", "orphan", namespace) is None)
+    wait_until(lambda: kube.get("AutoGLMStudy", "orphan", namespace) is None, kube, namespace)
+    with psycopg.connect(admin_url(installation.postgres, namespace)) as connection:
+        assert connection.execute("SELECT study_name FROM studies").fetchall() == []
     installation.check_operator()
 
 

@@ -161,6 +161,7 @@ class StudyMachine(RuleBasedStateMachine):
             assert grown is not None
             assert fresh.trials.counts == grown.trials.counts
             assert fresh.trials.due == grown.trials.due
+            assert fresh.trials.last_failure == grown.trials.last_failure
             assert [best.value for best in fresh.trials.top] == [best.value for best in grown.trials.top]
 
 

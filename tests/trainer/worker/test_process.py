@@ -14,6 +14,7 @@ from tests.store.studies import make_run, make_study
 from autoglm_api.exits import Cause, ExitCode, Termination
 from autoglm_api.names import optuna_study_name
 from autoglm_store.limits import read_fatal
+from autoglm_trainer import main
 
 
 def trainer(command: str, url: str, study: str, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -81,6 +82,27 @@ def test_a_study_that_does_not_exist_is_a_storage_error(tmp_path: Path, command:
         "holds no study team/other/uid"
         in Termination.model_validate_json((tmp_path / "termination").read_text()).message
     )
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "threads"),
+    [("4", "0", "4"), ("0", "0", "1"), ("8", "4", "2"), ("1", "2", "1")],
+    ids=["as many as the pod has cores", "at least one", "shared by the ranks", "at least one a rank"],
+)
+def test_threads_follow_the_pods_own_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: str, gpus: str, threads: str
+) -> None:
+    for name in main.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    told = {"STORAGE_URL": "journal:///x", "STUDY": "a/b/c", "POD_NAME": "p", "POD_UID": "u", "GPUS": gpus}
+    for name, value in {**told, "CPU_LIMIT": cores, "SCRATCH": str(tmp_path)}.items():
+        monkeypatch.setenv(f"AUTOGLM_{name}", value)
+    monkeypatch.setattr(sys, "argv", ["autoglm-trainer", "work"])
+    monkeypatch.setattr("autoglm_trainer.work.process.work", lambda _: ExitCode.NOTHING_LEFT)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == ExitCode.NOTHING_LEFT
+    assert {os.environ[name] for name in main.THREADS} == {threads}
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
