@@ -35,6 +35,7 @@ class TrialAttribute(StrEnum):
     SIZES = "autoglm:sizes"
     MEMORY = "autoglm:memory"
     SECONDS = "autoglm:seconds"
+    CPU_SECONDS = "autoglm:cpu_seconds"
     GPUS = "autoglm:gpus"
 
 

@@ -279,13 +279,14 @@ def gpu_seconds(trials: Sequence[FrozenTrial]) -> tuple[float, float]:
     """GPU-seconds held by all attempts, and the part of them in attempts without a result."""
     used = wasted = 0.0
     for trial in trials:
-        held = _seconds(trial) * float(trial.user_attrs.get(TrialAttribute.GPUS, 0))
+        held = seconds(trial) * float(trial.user_attrs.get(TrialAttribute.GPUS, 0))
         used += held
         wasted += held if trial.state == TrialState.FAIL else 0.0
     return used, wasted
 
 
-def _seconds(trial: FrozenTrial) -> float:
+def seconds(trial: FrozenTrial) -> float:
+    """How long the attempt took; by its times where its worker did not come to note it."""
     written = trial.user_attrs.get(TrialAttribute.SECONDS)
     if written is not None:
         return float(written)

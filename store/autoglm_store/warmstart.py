@@ -55,8 +55,24 @@ def importable(run: Run, sources: Sequence[Source]) -> Imports:
         taken += fitting
         why = "; ".join(f"{count} left out: {reason}" for reason, count in refused.most_common(3))
         rest = f" ({why})" if why else ""
-        told.append(f"{len(fitting)} of {len(results)} complete trials of study {source.name} imported{rest}")
+        told.append(
+            f"{len(fitting)} of {len(results)} complete trials of study {source.name} imported{rest}"
+            f"{_differences(run, source.run) if fitting else ''}"
+        )
     return Imports(tuple(taken), tuple(told))
+
+
+def _differences(run: Run, earlier: Run) -> str:
+    """What the imported trials do not say, or say of something else, as the end of a sentence."""
+    here, there = ({parameter.name for parameter in each.parameters} for each in (run, earlier))
+    found = [f"{', '.join(sorted(there - here))} dropped"] if there - here else []
+    if here - there:
+        found.append(f"{', '.join(sorted(here - there))} taken as the task's default")
+    if earlier.model != run.model:
+        found.append("trained on another base model")
+    if earlier.data != run.data:
+        found.append("measured on other rows")
+    return f", {', '.join(found)}" if found else ""
 
 
 def read_sources(storage: BaseStorage, run: Run, own: str) -> list[Source]:

@@ -129,6 +129,16 @@ def test_a_parameter_that_was_not_searched_stood_at_its_default(journal: str) ->
     dropped, limits = later([EPOCHS])
     other = make_study(journal, dropped, limits)
     assert all(trial.params.keys() == {"epochs"} for trial in imported(other))
+    assert study.user_attrs[StudyAttribute.WARM_START].endswith("imported, learning_rate taken as the task's default")
+
+
+def test_what_is_not_alike_is_told(journal: str) -> None:
+    earlier(journal)
+    rows = {"train": {"source": "file:///others.csv"}}
+    run, limits = later([EPOCHS], data=rows, model={"source": "package://another"})
+    study = make_study(journal, run, limits)
+    told = "imported, learning_rate dropped, trained on another base model, measured on other rows"
+    assert study.user_attrs[StudyAttribute.WARM_START].endswith(told)
 
 
 def test_constraints_are_judged_by_what_was_measured(journal: str) -> None:

@@ -1,7 +1,8 @@
 """What the worker asks of a task, and what a task may ask of the worker. Everything else is either side's own affair.
 
 A task is loaded once per process; base model, tokenizer, tokens and frozen features stay in memory between
-trials. Then, for each trial: `fit` (reports, checkpoints, may be stopped) → `evaluate` → `save`.
+trials. Then, for each trial: `fit` (reports, checkpoints, may be stopped) → `evaluate` → `save`. At the end, once:
+`restore` → `predict` → `export` → `on_complete`, if it has that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
 
+from autoglm_api.attempts import Export
 from autoglm_api.base import Scalar
 from autoglm_api.locations import Location
 from autoglm_api.manifest import DataDigests
@@ -201,6 +203,17 @@ class Estimates(Protocol):
 
     def estimate(self, parameters: Mapping[str, Scalar]) -> MemoryEstimate | None:
         """What `fit` will need at `parameters`; None where it cannot be told."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """A loaded task with something to do when its study is over; most have nothing."""
+
+    def on_complete(self, export: Export) -> None:
+        """Called by the export when the model's files are all there; again if the study is exported again.
+
+        An error here is logged and changes nothing: the model stands.
+        """
 
 
 class LoadedTask(Protocol):

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,17 +14,16 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from autoglm_api.attempts import Export, TrialAttribute
-from autoglm_api.base import Scalar
-from autoglm_api.catalog import find_task
 from autoglm_api.manifest import MANIFEST, Manifest, ModelFile, Provenance, digest
 from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
-from .contract import ExportDescription, FittedModel, LoadedTask, Places, SplitName
-from .errors import Infeasible, NothingToExport
-from .report import COMPARISON, Contender, ReportContent, render_comparison, render_model_card, render_report
+from .contenders import Unattended, contenders, winners_cost
+from .contract import Completes, ExportDescription, FittedModel, LoadedTask, Places, SplitName
+from .errors import NothingToExport
+from .report import COMPARISON, ReportContent, render_comparison, render_model_card, render_report
 from .tasks import get_task
 from .work.artifacts import Artifacts
 from .work.surroundings import versions
@@ -33,7 +32,7 @@ FOLDER = "export"
 log = logging.getLogger(__name__)
 
 
-def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifacts) -> Export:
+def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifacts, *, gpus: int = 0) -> Export:
     """Export the best feasible trial to `<run.artifacts_uri>/export/`.
 
     The caller records the answer with `autoglm_store.limits.write_export`. An earlier export there is replaced.
@@ -43,6 +42,7 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         run: the study's frozen run.
         places: where model and rows are.
         artifacts: the run's folder in the artifact store.
+        gpus: GPUs that this process holds.
 
     Raises:
         NothingToExport: no trial is complete, finite and feasible.
@@ -65,17 +65,28 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         folder.mkdir()
         description = fitted.export(folder)
         logical = logical_trials(trials, read_limits(study))
-        content = _judge(loaded, run, winner, fitted, logical, started, description.labels)
+        content = _judge(loaded, run, winner, fitted, logical, started, description.labels, gpus)
         manifest, written = _write(content, description, folder)
         artifacts.delete(FOLDER)
         artifacts.upload(folder, FOLDER)
-    return Export(
+    exported = Export(
         uri=f"{run.artifacts_uri}/{FOLDER}",
         digest=digest(written),
         trial=winner.number,
         metrics=manifest.test or manifest.validation,
         test_digest=loaded.digests.test,
     )
+    _complete(loaded, exported)
+    return exported
+
+
+def _complete(loaded: LoadedTask, exported: Export) -> None:
+    if not isinstance(loaded, Completes):
+        return
+    try:
+        loaded.on_complete(exported)
+    except Exception:  # the task's code; the model is there, whatever it does
+        log.exception("on_complete of the task failed; the model is exported all the same")
 
 
 def _judge(
@@ -86,15 +97,17 @@ def _judge(
     trials: Sequence[LogicalTrial],
     started: float,
     labels: tuple[str, ...],
+    gpus: int,
 ) -> ReportContent:
     """The winner beside its contenders on the test rows; `started` is the process's CPU time when the export began."""
     split: SplitName = "test" if loaded.has_test else "validation"
-    contenders, missing = _contenders(loaded, run, winner, fitted, split)
+    own = winners_cost(winner, trials)
+    found, missing = contenders(loaded, run, winner, fitted, split, own, gpus)
     return ReportContent(
         run=run,
         best=winner,
         trials=tuple(trials),
-        contenders=tuple(contenders),
+        contenders=tuple(found),
         labels=labels,
         judged_on=split,
         missing=tuple(missing),
@@ -123,23 +136,6 @@ def _write(content: ReportContent, description: ExportDescription, folder: Path)
     return manifest, written
 
 
-class Unattended:
-    """The control of a training that nobody watches: it reports to nobody and is never stopped."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.resume_from: Path | None = None
-
-    def report(self, step: int, value: float) -> None:
-        """Nobody listens."""
-
-    def heartbeat(self) -> None:
-        """Nobody waits."""
-
-    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
-        """Nothing is due."""
-
-
 def restore_winner(
     loaded: LoadedTask, run: Run, winner: FrozenTrial, artifacts: Artifacts, folder: Path
 ) -> FittedModel:
@@ -150,44 +146,6 @@ def restore_winner(
         return loaded.fit(winner.params, Unattended(training_seed(run, origin_of(winner))))
     artifacts.download(path, folder)
     return loaded.restore(winner.params, folder)
-
-
-def _contenders(
-    loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName
-) -> tuple[list[Contender], list[str]]:
-    """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
-    task = find_task(run.task)
-    chosen = {**task.defaults(winner.params), **winner.params}
-    seconds = winner.user_attrs.get(TrialAttribute.SECONDS)
-    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params), seconds)], []
-    usual = task.defaults({})
-    if chosen == usual:
-        missing.append("The winner is the default configuration.")
-    else:
-        try:
-            started = time.monotonic()
-            default = loaded.fit(usual, Unattended(run.sampler.seed))
-            found.append(_contender("default configuration", default, split, usual, time.monotonic() - started))
-        except Infeasible as error:
-            missing.append(f"The default configuration could not be trained: {error}.")
-    started = time.monotonic()
-    answers = loaded.baseline(split)
-    found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, time.monotonic() - started))
-    return found, missing
-
-
-def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The searched parameters first, then the defaults that filled the rest."""
-    return {**searched, **{name: value for name, value in chosen.items() if name not in searched}}
-
-
-def _contender(
-    name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar], seconds: float | None
-) -> Contender:
-    predictions = fitted.predict(split)
-    of_rows = predictions.measure()
-    measured = {metric: value for metric, value in fitted.evaluate(split).items() if metric not in of_rows}
-    return Contender(name, predictions, measured, parameters, seconds)
 
 
 def _manifest(

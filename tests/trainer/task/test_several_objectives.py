@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from autoglm_store.front import front
 from autoglm_trainer.export import export_run
 from autoglm_trainer.reproduction import reproduce
 from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tuning.task import LoadedTuned
 from autoglm_trainer.work.artifacts import Artifacts
 
 OBJECTIVES = [
@@ -54,7 +56,7 @@ def searched(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
     loaded = get_task(run.task).load(run, make_places(folder))
     make_worker(f"journal://{folder}/journal.log", run, loaded, folder).work()
     artifacts = Artifacts("artifacts", Location("file", f"{folder}/artifacts"))
-    return Searched(folder, run, study, export_run(study, run, make_places(folder), artifacts))
+    return Searched(folder, run, study, export_run(study, run, make_places(folder), artifacts, gpus=2))
 
 
 def test_every_trial_has_a_value_of_each_objective_and_reports_of_the_first(searched: Searched) -> None:
@@ -86,6 +88,36 @@ def test_the_report_draws_and_lists_the_front(searched: Searched) -> None:
     assert rows == [str(member.number) for member in members]
     assert all(f'<td class="n">{value:.4g}</td>' in listed for member in members for value in member.values)
     assert "by accuracy:" in page
+
+
+def test_every_contender_is_compared_by_all_objectives_and_tells_what_it_took(searched: Searched) -> None:
+    told = json.loads((searched.folder / "artifacts/export/comparison.json").read_text())
+    winner, default, baseline = told["contenders"]
+    assert list(winner["intervals"])[:2] == ["accuracy", "loss"]
+    for contender in (winner, default, baseline):
+        assert contender["seconds"] > 0
+        assert contender["cpuSeconds"] > 0
+    assert (winner["gpuSeconds"], baseline["gpuSeconds"]) == (0, 0)
+    assert default["gpuSeconds"] == pytest.approx(2 * default["seconds"], abs=0.01)
+    assert " CPU</span>" in (searched.folder / "artifacts/export/report.html").read_text()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_may_act_when_its_model_is_there(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    seen: list[tuple[Export, bool]] = []
+
+    def on_complete(_: object, export: Export) -> None:
+        seen.append((export, (tmp_path / "export/manifest.json").is_file()))
+        if fails:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(LoadedTuned, "on_complete", on_complete, raising=False)
+    artifacts = Artifacts("artifacts", Location("file", str(tmp_path)))
+    artifacts.upload(searched.folder / "artifacts/trials", "trials")
+    exported = export_run(searched.study, searched.run, make_places(tmp_path), artifacts)
+    assert seen == [(exported, True)]
 
 
 def test_a_trial_of_several_objectives_comes_out_the_same_again(searched: Searched) -> None:

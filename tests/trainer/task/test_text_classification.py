@@ -89,6 +89,8 @@ def test_a_threshold_decides_how_many_labels_a_text_gets(load_rows: Load) -> Non
     given = [(each.predict("test").probabilities >= each.settings.threshold).sum() for each in (low, high)]
     assert given[0] > given[1] > 0
     assert low.evaluate("test")["recall"] > high.evaluate("test")["recall"]
+    shown = [type(section).__name__ for section in low.predict("test").sections()]
+    assert shown == ["Table", "Curves", "Curves"]
     assert len(task.baseline("test")) == 30
     assert 0 <= task.baseline("test").measure()["f1_macro"] <= 1
 

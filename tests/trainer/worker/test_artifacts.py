@@ -42,7 +42,10 @@ def test_what_was_uploaded_comes_back_and_is_gone_when_deleted(
     artifacts: Artifacts, folder: Path, tmp_path: Path
 ) -> None:
     artifacts.upload(folder, "trials/3")
+    assert artifacts.list("trials") == ["trials/3"]
     artifacts.upload(folder, "trials/31")
+    assert artifacts.list("trials") == ["trials/3", "trials/31"]
+    assert artifacts.list("nothing") == []
     artifacts.download("trials/3", tmp_path / "back")
     found = {path.relative_to(tmp_path / "back").as_posix() for path in (tmp_path / "back").rglob("*.*")}
     assert found == {"manifest.json", "weights.safetensors", "deep/z.json"}

@@ -80,6 +80,9 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_to_the_same_result(
     fail(study, study.get_trials()[0], Cause.LOST, "killed")
     for trial in retries_due(study.get_trials(), limits):
         create_retry(study, trial)
+    half = tmp_path / "artifacts/checkpoints/0/step-9.9"  # it was killed before it recorded this one
+    half.mkdir()
+    (half / "state.json").touch()
     before = len(lines(marks))
     assert make_worker(url, run, FakeTask(Steps(12, 0.0, marks)), tmp_path).work() == ExitCode.NOTHING_LEFT
     again = lines(marks)[before:]
@@ -88,7 +91,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_to_the_same_result(
     retry = study.get_trials()[1]
     assert retry.value == undisturbed(tmp_path, run, limits, 12)
     assert sorted(retry.intermediate_values) == list(range(1, 13))
-    assert not list((tmp_path / "artifacts/checkpoints").glob("*/*"))
+    assert not list((tmp_path / "artifacts/checkpoints").iterdir())
 
 
 def test_sigterm_between_steps_saves_releases_and_exits_75(url: str, tmp_path: Path, start: Callable[..., Any]) -> None:

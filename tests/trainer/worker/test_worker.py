@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from tests.store.studies import make_run, make_study, reload
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause, ExitCode, Termination
+from autoglm_api.locations import Location
 from autoglm_store.attempts import create_retry, fail
 from autoglm_store.front import front
 from autoglm_store.ledger import best, counts, gpu_seconds, retries_due
 from autoglm_store.limits import read_fatal, read_run, write_limits
 from autoglm_trainer.contract import MemoryEstimate, TrialControl
 from autoglm_trainer.errors import DataError, Infeasible, SpecError
+from autoglm_trainer.work.artifacts import Artifacts
+from autoglm_trainer.work.leftovers import sweep
 
 from .processes import make_worker
 from .tasks import FakeTask, Point, Steps, at_x
@@ -307,6 +311,48 @@ def test_checkpoints_are_replaced_and_gone_when_the_trial_has_a_result(journal: 
     assert seen == [["step-3.3"]]
     assert not list((tmp_path / "artifacts/checkpoints").iterdir())
     assert study.get_trials()[0].user_attrs[TrialAttribute.CHECKPOINT]["step"] == 3
+
+
+@pytest.mark.parametrize(("retries", "left"), [(1, ["0"]), (0, [])])
+def test_a_checkpoint_stays_only_while_another_attempt_will_need_it(
+    journal: str, tmp_path: Path, retries: int, left: list[str]
+) -> None:
+    def breaking(point: Point, control: TrialControl) -> dict[str, float]:
+        Steps(2)(point, control)
+        raise ZeroDivisionError
+
+    spec = {"trials": {"max": 1, "retries": retries}, "checkpoint_every_seconds": 0}
+    work(journal, tmp_path, FakeTask(breaking), **spec)
+    assert [folder.name for folder in (tmp_path / "artifacts/checkpoints").iterdir()] == left
+
+
+def test_what_killed_workers_left_is_swept_away_when_the_search_is_over(journal: str, tmp_path: Path) -> None:
+    xs = (0.1, 0.2, 0.3, 0.4)
+    _, study, _ = work(journal, tmp_path, FakeTask(), trials={"max": 4}, enqueue=points(*xs))
+    run, artifacts = read_run(study), tmp_path / "artifacts"
+    for orphan in ("trials/0", "trials/9", "checkpoints/9/step-1.1"):
+        (artifacts / orphan).mkdir(parents=True)
+        (artifacts / orphan / "file").touch()
+    place = Artifacts("artifacts", Location("file", str(artifacts)))
+    for _ in range(2):
+        sweep(place, study.get_trials(), run)
+        assert sorted(str(path.relative_to(artifacts)) for path in artifacts.glob("*/*")) == [
+            "trials/1",
+            "trials/2",
+            "trials/3",
+        ]
+    assert (artifacts / "trials/3/curve.json").is_file()
+
+
+def test_the_cpu_time_of_a_trial_is_kept(journal: str, tmp_path: Path) -> None:
+    def busy(point: Point, control: TrialControl) -> dict[str, float]:
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+        return at_x(point, control)
+
+    _, study, _ = work(journal, tmp_path, FakeTask(busy), trials={"max": 1})
+    assert study.get_trials()[0].user_attrs[TrialAttribute.CPU_SECONDS] >= 0.2
 
 
 TWO = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "loss", "direction": "Minimize"}]

@@ -11,8 +11,7 @@ from autoglm_trainer.contract import Curves, Matrix, Mistake, Section
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.metrics.classes import confusion_matrix, measure
 
-# Points of a curve, at most.
-_POINTS = 400
+from .curves import calibration, precision_recall
 
 
 @dataclass(frozen=True)
@@ -66,27 +65,9 @@ class ClassPredictions:
         """Of the rarer label of two; of all labels together where there are more."""
         counts = np.bincount(self.truth, minlength=len(self.labels))
         wanted = [int(counts.argmin())] if len(self.labels) == 2 else list(range(len(self.labels)))
-        scores = self.probabilities[:, wanted].ravel()
         right = (self.truth[:, None] == np.array(wanted)).ravel()
-        order = np.argsort(-scores, kind="stable")
-        hits = right[order].cumsum()
-        # Answers of equal score come together: only the last of them is a point of the curve.
-        ends = np.flatnonzero(np.diff(scores[order], append=-1.0))[:: max(1, len(scores) // _POINTS)]
-        recall, precision = hits[ends] / max(1, right.sum()), hits[ends] / (ends + 1)
         whose = f"the label {self.labels[wanted[0]]}" if len(wanted) == 1 else "all labels together"
-        note = f"Of {whose}: how many answers are right when so much is found."
-        line = (tuple(map(float, recall)), tuple(map(float, precision)))
-        return Curves("Precision and recall", note, "recall", "precision", {"winner": line})
+        return precision_recall(self.probabilities[:, wanted].ravel(), right, whose)
 
     def _calibration(self) -> Curves:
-        """Share of right answers by the probability that the model gave them, in ten groups of equal size."""
-        sure, right = self.probabilities.max(1), self.probabilities.argmax(1) == self.truth
-        groups = [group for group in np.array_split(np.argsort(sure, kind="stable"), 10) if len(group)]
-        line = (
-            tuple(float(sure[group].mean()) for group in groups),
-            tuple(float(right[group].mean()) for group in groups),
-        )
-        ideal = ((line[0][0], line[0][-1]), (line[0][0], line[0][-1]))
-        note = "On the line a probability of 0.8 is right eight times in ten; below it the model is too sure of itself."
-        lines = {"winner": line, "ideal": ideal}
-        return Curves("How far its probabilities can be believed", note, "probability", "share of right answers", lines)
+        return calibration(self.probabilities.max(1), self.probabilities.argmax(1) == self.truth)

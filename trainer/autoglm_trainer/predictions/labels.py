@@ -12,6 +12,8 @@ from autoglm_trainer.contract import Mistake, Section, Table
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.metrics.labels import measure
 
+from .curves import calibration, precision_recall
+
 
 @dataclass(frozen=True)
 class LabelPredictions:
@@ -62,7 +64,7 @@ class LabelPredictions:
         return ", ".join(label for label, has in zip(self.labels, given, strict=True) if has) or "no label"
 
     def sections(self) -> list[Section]:
-        """Each label's hits and misses."""
+        """Each label's hits and misses; precision, recall and calibration of all labels together."""
         given, wanted = self.probabilities >= self.threshold, self.truth > 0
         rows = tuple(
             (
@@ -75,4 +77,8 @@ class LabelPredictions:
             for index, label in enumerate(self.labels)
         )
         note = f"A label is given from the probability {self.threshold:g} on."
-        return [Table("Where it is wrong", note, ("label", "rows", "right", "too many", "missing"), rows)]
+        return [
+            Table("Where it is wrong", note, ("label", "rows", "right", "too many", "missing"), rows),
+            precision_recall(self.probabilities.ravel(), wanted.ravel(), "all labels together"),
+            calibration(self.probabilities.ravel(), wanted.ravel()),
+        ]

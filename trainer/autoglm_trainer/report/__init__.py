@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from .comparison import COMPARISON, render_comparison
-from .content import Contender, ReportContent
+from .content import Contender, Cost, ReportContent
 from .html import render_report
 from .model_card import render_model_card
 
 __all__ = [
     "COMPARISON",
     "Contender",
+    "Cost",
     "ReportContent",
     "render_comparison",
     "render_model_card",

@@ -16,8 +16,8 @@ def render_comparison(content: ReportContent) -> str:
 
     Returns:
         JSON: `judgedOn` (test or validation), `rows`, `metric` (which they are compared by), `direction`, and
-        `contenders`: each with `name`, `metrics`, `intervals` (metric → [low, high]), `parameters` and `seconds` of
-        training. A value that is not a number is null.
+        `contenders`: each with `name`, `metrics`, `intervals` (metric → [low, high]), `parameters`, and
+        `seconds`, `cpuSeconds` and `gpuSeconds` of training. A value that is not a number is null.
     """
     metric = content.compared
     contenders = [
@@ -26,7 +26,9 @@ def render_comparison(content: ReportContent) -> str:
             "metrics": {name: _finite(value) for name, value in contender.metrics.items()},
             "intervals": {name: [_finite(end) for end in content.confidence(place, name)] for name in content.shown},
             "parameters": dict(contender.parameters),
-            "seconds": None if contender.seconds is None else round(contender.seconds, 3),
+            "seconds": _rounded(contender.cost.seconds),
+            "cpuSeconds": _rounded(contender.cost.cpu_seconds),
+            "gpuSeconds": _rounded(contender.cost.gpu_seconds),
         }
         for place, contender in enumerate(content.contenders)
     ]
@@ -38,6 +40,10 @@ def render_comparison(content: ReportContent) -> str:
         "contenders": contenders,
     }
     return json.dumps(told, ensure_ascii=False, indent=2)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _finite(value: float) -> float | None:

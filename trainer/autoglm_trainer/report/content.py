@@ -18,20 +18,32 @@ from autoglm_trainer.metrics import Floats, bootstrap, interval
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What training a model took; None where nobody noted it.
+
+    Attributes:
+        seconds: on the clock. cpu_seconds: of the process, all its threads together. gpu_seconds: of all GPUs held.
+    """
+
+    seconds: float | None
+    cpu_seconds: float | None
+    gpu_seconds: float
+
+
+@dataclass(frozen=True)
 class Contender:
     """One model on the judged rows.
 
     Attributes:
         measured: metrics that predictions alone do not tell (`latency_p95_ms`).
         parameters: the point it was trained at; empty for the baseline.
-        seconds: how long its training took, on the clock; None where nobody noted it.
     """
 
     name: str
     predictions: Predictions
     measured: Mapping[str, float]
     parameters: Mapping[str, Scalar]
-    seconds: float | None
+    cost: Cost
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -81,8 +93,9 @@ class ReportContent:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """Metrics of the comparison, the compared one first."""
-        return tuple(dict.fromkeys((self.compared, *TASKS[self.run.task].shown)))
+        """Metrics of the comparison: the compared one, the other objectives that rows tell, what the task shows."""
+        objectives = [each.metric for each in self.run.objectives if each.metric not in self.winner.measured]
+        return tuple(dict.fromkeys((self.compared, *objectives, *TASKS[self.run.task].shown)))
 
     @property
     def higher_is_better(self) -> bool:

@@ -61,6 +61,23 @@ class Artifacts:
         """
         self._try(self._remove, path)
 
+    def list(self, path: str) -> list[str]:
+        """What lies directly in the folder `path`, below the prefix; empty where there is no such folder.
+
+        Raises:
+            SpecError, SourceUnreachable: as `upload`.
+        """
+        found: list[str] = self._try(self._names, path)
+        return [f"{path}/{name}" for name in sorted(found)]
+
+    def _names(self, path: str) -> Any:
+        target = (self.root / path).path
+        store = file_system(self.root)
+        store.invalidate_cache()
+        if not store.exists(target):
+            return []
+        return [found.rstrip("/").rpartition("/")[2] for found in store.ls(target, detail=False)]
+
     def _put(self, file: Path, path: str) -> None:
         target = (self.root / path).path
         store = file_system(self.root)
@@ -89,11 +106,11 @@ class Artifacts:
         if store.exists(target):
             store.rm(target, recursive=True)
 
-    def _try(self, call: Any, *args: Any) -> None:
+    def _try(self, call: Any, *args: Any) -> Any:
         delay = FIRST_DELAY_SECONDS
         for attempt in range(1, TRIES + 1):
             try:
-                call(*args)
+                return call(*args)
             except Exception as error:
                 explained = self._explain(error)
                 if isinstance(explained, SpecError) or attempt == TRIES:
@@ -101,8 +118,7 @@ class Artifacts:
                 logger.warning("%s, trying again", explained)
                 time.sleep(delay)
                 delay *= 2
-            else:
-                return
+        raise AssertionError("the last try returns or raises")
 
     def _explain(self, error: Exception) -> TrainerError:
         """What the store's error means for the user; one that is not the store's is raised again."""

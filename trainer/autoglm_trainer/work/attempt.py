@@ -15,6 +15,7 @@ from autoglm_api.exits import Cause
 from autoglm_api.run import Run
 from autoglm_store.attempts import leased, set_attribute
 from autoglm_store.errors import LeaseLost
+from autoglm_store.ledger import origin_of, retry_of
 from autoglm_store.points import Assignment
 from autoglm_trainer.contract import MemoryEstimate
 from autoglm_trainer.errors import Infeasible, Interrupted, TrainerError
@@ -53,7 +54,7 @@ class Attempt:
         scratch: Path,
     ) -> None:
         self.assignment = assignment
-        self.began = time.monotonic()
+        self.began, self._began_cpu = time.monotonic(), time.process_time()
         self._study = study
         self._run = run
         self._artifacts = artifacts
@@ -76,6 +77,11 @@ class Attempt:
     def seconds(self) -> float:
         """Since the attempt began."""
         return time.monotonic() - self.began
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of this process since the attempt began, all threads together."""
+        return time.process_time() - self._began_cpu
 
     @property
     def seed(self) -> int:
@@ -154,12 +160,17 @@ class Attempt:
         self._save_seconds = self._saved_at - began
 
     def discard_checkpoints(self) -> None:
-        """Delete what was saved, here or by an earlier attempt; there is a result, or there will be none."""
-        own = f"{CHECKPOINTS}/{self.number}"
-        if self._saves:
-            self._delete(own)
-        if self._checkpoint is not None and not self._checkpoint.path.startswith(f"{own}/"):
-            self._delete(self._checkpoint.path)
+        """Delete what was saved, here or by earlier attempts; there is a result, or there will be none.
+
+        An attempt that was killed while it saved has left more than the checkpoint that it recorded.
+        """
+        numbers = [self.number] if self._saves else []
+        if retry_of(self.assignment.attempt) is not None:
+            chain = origin_of(self.assignment.attempt)
+            trials = self._study.get_trials(deepcopy=False)
+            numbers += [trial.number for trial in trials if origin_of(trial) == chain and trial.number < self.number]
+        for number in numbers:
+            self._delete(f"{CHECKPOINTS}/{number}")
 
     def _may_save_once_more(self) -> bool:
         """Only for tasks that offer checkpoints, once, and if the last save's duration fits twice."""

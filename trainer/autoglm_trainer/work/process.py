@@ -32,6 +32,7 @@ from autoglm_trainer.errors import DataError, SpecError, TrainerError
 from autoglm_trainer.logs import TailHandler, configure
 
 from .crew import Crew, muster
+from .leftovers import sweep
 from .places import artifact_place, input_places
 from .surroundings import look_around
 from .termination import write_termination
@@ -174,8 +175,10 @@ def export(environment: WorkerEnvironment) -> ExitCode:
         done, winner = read_export(study), best(study.get_trials(deepcopy=False), run)
         if done is not None and winner is not None and done.trial == winner.number:
             return ExitCode.NOTHING_LEFT
-        exported = export_run(study, run, input_places(environment), artifact_place(environment, run))
+        artifacts = artifact_place(environment, run)
+        exported = export_run(study, run, input_places(environment), artifacts, gpus=environment.gpus)
         write_export(study, exported)
+        sweep(artifacts, study.get_trials(deepcopy=False), run)
         return ExitCode.NOTHING_LEFT
 
     return process.ended(body)

@@ -16,7 +16,7 @@ from autoglm_api.run import Run
 from autoglm_store.attempts import fail, infeasible, leased, set_attribute, settle_out_of_memory, tell
 from autoglm_store.claim import Nothing
 from autoglm_store.errors import LeaseLost
-from autoglm_store.ledger import top, would_lead
+from autoglm_store.ledger import retries_due, top, would_lead
 from autoglm_store.limits import read_limits, write_fatal
 from autoglm_store.points import Assignment, next_assignment
 from autoglm_trainer.contract import FittedModel, LoadedTask
@@ -25,14 +25,13 @@ from autoglm_trainer.logs import TailHandler, current_trial
 
 from .artifacts import Artifacts
 from .attempt import Attempt
+from .leftovers import KEPT_WEIGHTS, WEIGHTS
 from .outcome import Outcome, failure, train
 from .termination import write_termination
 from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-KEPT_WEIGHTS = 3
-WEIGHTS = "trials"
 _EXITS = {Cause.SPEC: ExitCode.SPEC, Cause.DATA: ExitCode.DATA}
 _ENDS_PROCESS = {Cause.RELEASED, Cause.LOST, Cause.OUT_OF_MEMORY, Cause.CRASHED}
 
@@ -112,6 +111,7 @@ class Worker:
             raise LeaseLost(outcome.message)
         if cause == Cause.RELEASED and read_limits(self.study).stop:
             cause = Cause.STOPPED
+        self._note(trial, TrialAttribute.CPU_SECONDS, round(attempt.cpu_seconds, 3))
         self._note(trial, TrialAttribute.SECONDS, round(attempt.seconds, 3))
         match outcome.state, cause:
             case TrialState.COMPLETE, _:
@@ -130,9 +130,14 @@ class Worker:
             case _:
                 raise AssertionError(f"an outcome without result and cause: {outcome}")
         logger.info("trial %d: %s", attempt.number, self._sentence(outcome, cause))
-        if cause is None or not cause.retryable:
+        if cause is None or not cause.retryable or not self._is_due_again(attempt):
             attempt.discard_checkpoints()
         return self._end_with(cause, outcome.message, attempt.number)
+
+    def _is_due_again(self, attempt: Attempt) -> bool:
+        """Whether another attempt will go on from this one's checkpoint."""
+        due = retries_due(self._trials(), read_limits(self.study))
+        return attempt.number in [trial.number for trial in due]
 
     def _keep(self, attempt: Attempt, outcome: Outcome, model: FittedModel) -> Outcome:
         """Record metrics, and upload the weights if this is now one of the best; COMPLETE means that they are there."""

@@ -1,0 +1,101 @@
+"""Who the winner is compared with: the default configuration and the baseline, trained here, with what each took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from autoglm_api.attempts import TrialAttribute
+from autoglm_api.base import Scalar
+from autoglm_api.catalog import find_task
+from autoglm_api.run import Run
+from autoglm_store.ledger import LogicalTrial, gpu_seconds, seconds
+
+from .contract import FittedModel, LoadedTask, SplitName
+from .errors import Infeasible
+from .report import Contender, Cost
+
+
+class Unattended:
+    """The control of a training that nobody watches: it reports to nobody and is never stopped."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.resume_from: Path | None = None
+
+    def report(self, step: int, value: float) -> None:
+        """Nobody listens."""
+
+    def heartbeat(self) -> None:
+        """Nobody waits."""
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Nothing is due."""
+
+
+def winners_cost(winner: FrozenTrial, trials: Sequence[LogicalTrial]) -> Cost:
+    """Of all its attempts."""
+    attempts = next((trial.attempts for trial in trials if trial.last.number == winner.number), (winner,))
+    noted = [
+        attempt.user_attrs[key] for attempt in attempts if (key := TrialAttribute.CPU_SECONDS) in attempt.user_attrs
+    ]
+    return Cost(sum(map(seconds, attempts)), sum(noted) if noted else None, gpu_seconds(attempts)[0])
+
+
+@dataclass
+class Stopwatch:
+    """Measures what a training here takes.
+
+    Attributes:
+        gpus: that this process holds.
+    """
+
+    gpus: int
+    began: float = field(default_factory=time.monotonic)
+    began_cpu: float = field(default_factory=time.process_time)
+
+    def cost(self) -> Cost:
+        """Since it was made."""
+        took = time.monotonic() - self.began
+        return Cost(took, time.process_time() - self.began_cpu, took * self.gpus)
+
+
+def contenders(
+    loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName, own: Cost, gpus: int
+) -> tuple[list[Contender], list[str]]:
+    """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
+    task = find_task(run.task)
+    chosen = {**task.defaults(winner.params), **winner.params}
+    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params), own)], []
+    usual = task.defaults({})
+    if chosen == usual:
+        missing.append("The winner is the default configuration.")
+    else:
+        try:
+            watch = Stopwatch(gpus)
+            default = loaded.fit(usual, Unattended(run.sampler.seed))
+            found.append(_contender("default configuration", default, split, usual, watch.cost()))
+        except Infeasible as error:
+            missing.append(f"The default configuration could not be trained: {error}.")
+    watch = Stopwatch(gpus=0)
+    answers = loaded.baseline(split)
+    found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, watch.cost()))
+    return found, missing
+
+
+def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The searched parameters first, then the defaults that filled the rest."""
+    return {**searched, **{name: value for name, value in chosen.items() if name not in searched}}
+
+
+def _contender(
+    name: str, fitted: FittedModel, split: SplitName, parameters: Mapping[str, Scalar], cost: Cost
+) -> Contender:
+    predictions = fitted.predict(split)
+    of_rows = predictions.measure()
+    measured = {metric: value for metric, value in fitted.evaluate(split).items() if metric not in of_rows}
+    return Contender(name, predictions, measured, parameters, cost)

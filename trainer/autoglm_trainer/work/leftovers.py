@@ -1,0 +1,41 @@
+"""What killed processes leave in the artifact store, swept away when the search is over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial
+
+from autoglm_api.attempts import TrialAttribute
+from autoglm_api.run import Run
+from autoglm_store.ledger import top
+from autoglm_trainer.errors import TrainerError
+
+from .artifacts import Artifacts
+from .attempt import CHECKPOINTS
+
+logger = logging.getLogger(__name__)
+
+KEPT_WEIGHTS = 3
+WEIGHTS = "trials"
+
+
+def sweep(artifacts: Artifacts, trials: Sequence[FrozenTrial], run: Run) -> None:
+    """Delete all checkpoints, and all weights but those of the best three; what cannot be deleted stays.
+
+    A worker clears up after its trials; one that is killed between two steps of that does not come to it.
+
+    Args:
+        artifacts: the run's folder, in which nothing is being trained any more.
+        trials: all of the study's.
+        run: the frozen run.
+    """
+    kept = {trial.user_attrs.get(TrialAttribute.WEIGHTS) for trial in top(trials, run, KEPT_WEIGHTS)}
+    try:
+        artifacts.delete(CHECKPOINTS)
+        for path in artifacts.list(WEIGHTS):
+            if path not in kept:
+                artifacts.delete(path)
+    except TrainerError as error:
+        logger.warning("checkpoints or weights stay behind: %s", error)
