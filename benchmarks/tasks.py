@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 from collections.abc import Sequence
@@ -21,8 +22,19 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 WORKER = ("-m", "autoglm_trainer.main", "work")
 EXPORTER = ("-m", "autoglm_trainer.main", "export")
-# The share of the default configuration's error that the search should remove.
+# The share of a default configuration's error that the search should remove.
 REMOVED = Aim("at least", 0.24)
+# What transformers' TrainingArguments and its example scripts train with when nothing is said.
+LIBRARY: tuple[tuple[str, Any], ...] = (
+    ("method", "full"),
+    ("learning_rate", 5e-5),
+    ("head_learning_rate", 5e-5),
+    ("epochs", 3),
+    ("batch_size", 8),
+    ("weight_decay", 0.0),
+    ("warmup_ratio", 0.0),
+    ("scheduler", "linear"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,8 @@ class Case:
         label: column by which rows are taken in turn, so that every label has as many; None = a fixed random choice.
         trials: of the study, on the task's own search space.
         spec: fields of the study's spec beside these.
-        aim: for the share of the default's error that is removed.
+        library: the one point that a script without a search would train; empty = not measured.
+        aim: for the shares of the defaults' errors that are removed.
     """
 
     name: str
@@ -46,23 +59,30 @@ class Case:
     trials: int
     label: str | None = None
     spec: tuple[tuple[str, Any], ...] = ()
+    library: tuple[tuple[str, Any], ...] = ()
     aim: Aim | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One seed's figures: the objective on test rows, and seconds."""
+    """One seed's figures: the objective on test rows, and seconds; `library` NaN where it is not measured."""
 
     baseline: float
     default: float
     tuned: float
     default_seconds: float
     search_seconds: float
+    library: float = math.nan
 
     @property
     def removed(self) -> float:
         """Share of the default's error that the tuned model does not make; 1 is the metric's best value."""
         return (self.tuned - self.default) / (1 - self.default)
+
+    @property
+    def removed_of_library(self) -> float:
+        """The same share of the error of the libraries' defaults."""
+        return (self.tuned - self.library) / (1 - self.library)
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,7 @@ INTENTS = Case(
     metric="accuracy",
     trials=16,
     label="label",
+    library=LIBRARY,
     aim=REMOVED,
 )
 ENTITIES = Case(
@@ -90,12 +111,24 @@ ENTITIES = Case(
     (1_000, 300, 600),
     metric="f1",
     trials=16,
+    library=LIBRARY,
     aim=REMOVED,
 )
-ANSWERS = Case("question-answering, XQuAD", "question-answering", "en_xquad_qa", (400, 120, 251), metric="f1", trials=8)
+ANSWERS = Case(
+    "question-answering, XQuAD",
+    "question-answering",
+    "en_xquad_qa",
+    (400, 120, 251),
+    metric="f1",
+    trials=8,
+    library=LIBRARY,
+)
 FULL = Size((INTENTS, ENTITIES, ANSWERS), seeds=(1, 2, 3))
 _ONE_POINT = (("parameters", [{"name": "method", "categorical": {"choices": ["head"]}}]),)
-SMALL = Size((replace(INTENTS, folder="", rows=(60, 30, 30), trials=1, spec=_ONE_POINT),), seeds=(1,))
+_ONE_STEP = (*LIBRARY[:3], ("epochs", 1), ("batch_size", 64))
+SMALL = Size(
+    (replace(INTENTS, folder="", rows=(60, 30, 30), trials=1, spec=_ONE_POINT, library=_ONE_STEP),), seeds=(1,)
+)
 
 
 def run(folder: Path, size: Size) -> Table:
@@ -114,22 +147,34 @@ def run(folder: Path, size: Size) -> Table:
         rows += _rows(case, found)
         notes.append(_note(case, found))
     notes.append(
-        "The default is the task's own configuration without any search. Error is 1 minus the metric. Values are means"
+        "The default is the task's own configuration without any search; the libraries' default is what transformers"
+        " trains with when nothing is said (every weight, rate 5e-5, 3 epochs, batches of 8), through the same worker."
+        " Error is 1 minus the metric. Values are means"
         " over the seeds of sampler and training; the rows stay the same. One worker process of one thread."
     )
     return Table(name="tasks", title="What a study is worth", rows=tuple(rows), notes=tuple(notes))
 
 
 def measure(case: Case, data: Path, seed: int, folder: Path) -> Outcome:
-    """One study from its first trial to its export."""
+    """One study from its first trial to its export, and one of the libraries' point alone."""
+    told, seconds = _study(case, data, seed, folder / "search", {"trials": {"max": case.trials}, **dict(case.spec)})
+    found = _outcome(told, case.metric, seconds)
+    if not case.library:
+        return found
+    point = [{"name": name, "categorical": {"choices": [value]}} for name, value in case.library]
+    told, _ = _study(case, data, seed, folder / "library", {"trials": {"max": 1}, "parameters": point})
+    return replace(found, library=_contenders(told)["winner"]["metrics"][case.metric])
+
+
+def _study(case: Case, data: Path, seed: int, folder: Path, fields: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """`comparison.json` of a study on the case's rows, and the seconds of its search."""
     spec = {
         "task": case.task,
         "model": {"source": MODEL},
         "data": {split: {"source": (data / f"{split}.jsonl").as_uri()} for split in SPLITS},
         "objectives": [{"metric": case.metric, "direction": "Maximize"}],
         "sampler": {"seed": seed},
-        "trials": {"max": case.trials},
-        **dict(case.spec),
+        **fields,
     }
     folder.mkdir(parents=True)
     study = create(spec, journal_url(folder / "journal.log"), name=f"seed-{seed}", artifacts=folder / "artifacts")
@@ -138,13 +183,12 @@ def measure(case: Case, data: Path, seed: int, folder: Path) -> Outcome:
     environ |= {env.OWNER_NAME: "export", env.OWNER_IDENTITY: f"{folder}"}
     if start(EXPORTER, folder / "export.log", environ).wait():
         raise RuntimeError(f"the export failed:\n{(folder / 'export.log').read_text(errors='replace')[-3_000:]}")
-    told = json.loads(next((folder / "artifacts").rglob("comparison.json")).read_text())
-    return _outcome(told, case.metric, timing.ended)
+    return json.loads(next((folder / "artifacts").rglob("comparison.json")).read_text()), timing.ended
 
 
 def _outcome(told: dict[str, Any], metric: str, search_seconds: float) -> Outcome:
     """The figures of `comparison.json`; a winner that is the default configuration stands for both."""
-    contenders = {each["name"].split(" ")[0]: each for each in told["contenders"]}
+    contenders = _contenders(told)
     winner, baseline = contenders["winner"], contenders["baseline"]
     default = contenders.get("default", winner)
     return Outcome(
@@ -154,6 +198,10 @@ def _outcome(told: dict[str, Any], metric: str, search_seconds: float) -> Outcom
         default_seconds=default["seconds"],
         search_seconds=search_seconds,
     )
+
+
+def _contenders(told: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"].split(" ")[0]: each for each in told["contenders"]}
 
 
 def subset(case: Case, folder: Path) -> Path:
@@ -185,11 +233,25 @@ def _shuffled(rows: list[Any]) -> list[Any]:
 
 def _rows(case: Case, found: Sequence[Outcome]) -> list[Row]:
     removed = fmean(each.removed for each in found)
+    library = (
+        [
+            Row(f"{case.name}: {case.metric}, libraries' default", fmean(each.library for each in found), ""),
+            Row(
+                f"{case.name}: share of the libraries' default's error removed",
+                fmean(each.removed_of_library for each in found),
+                "",
+                case.aim,
+            ),
+        ]
+        if case.library
+        else []
+    )
     return [
         Row(f"{case.name}: {case.metric}, baseline", fmean(each.baseline for each in found), ""),
         Row(f"{case.name}: {case.metric}, default", fmean(each.default for each in found), ""),
         Row(f"{case.name}: {case.metric}, tuned", fmean(each.tuned for each in found), ""),
         Row(f"{case.name}: share of the default's error removed", removed, "", case.aim),
+        *library,
         Row(f"{case.name}: training the default", fmean(each.default_seconds for each in found), "s"),
         Row(f"{case.name}: the search", fmean(each.search_seconds for each in found), "s"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_a_winner_that_is_the_default_removes_none_of_its_error() -> None:
     baseline = {"name": "baseline (word shapes)", "metrics": {"f1": 0.5}, **seconds}
     assert tasks._outcome({"contenders": [winner, default, baseline]}, "f1", 9.0).removed == pytest.approx(0.5)
     assert tasks._outcome({"contenders": [winner, baseline]}, "f1", 9.0).removed == 0
+
+
+def test_the_libraries_default_has_a_row_of_its_own_where_it_is_measured() -> None:
+    found = tasks.Outcome(0.1, default=0.6, tuned=0.7, default_seconds=1.0, search_seconds=9.0, library=0.4)
+    rows = {row.what.split(": ")[1]: row.figure for row in tasks._rows(tasks.INTENTS, [found])}
+    assert rows["share of the default's error removed"] == pytest.approx(0.25)
+    assert rows["share of the libraries' default's error removed"] == pytest.approx(0.5)
+    assert len(tasks._rows(replace(tasks.INTENTS, library=()), [found])) == len(rows) - 2
 
 
 def test_the_studies_of_the_benchmark_are_valid() -> None:
