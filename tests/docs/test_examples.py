@@ -47,6 +47,7 @@ def test_the_examples_cover_what_the_readme_promises() -> None:
     assert "storage:" in text["s3-postgres.yaml"]
     assert "tolerations:" in text["glm4-lora-gpu.yaml"]
     assert "nodeSelector:" in text["glm4-lora-gpu.yaml"]
+    assert "nvidia.com/gpu:" in text["glm4-qlora-gpu.yaml"]
     assert text["endpoint.yaml"].count("kind: AutoGLMStudy") == 2
 
 
