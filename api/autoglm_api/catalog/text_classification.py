@@ -9,6 +9,7 @@ from .knobs import Knob
 from .methods import FULL, HEAD, LORA, METHODS, good_point, method_knobs, method_space
 
 POOLINGS = ("mean", "first", "last")
+GATES = ("none", "layers")
 LONG_TEXTS = ("cut", "windows")
 CLASS_WEIGHTS = ("none", "balanced")
 
@@ -29,6 +30,8 @@ TEXT_CLASSIFICATION = TaskDeclaration(
     knobs={
         **method_knobs(METHODS),
         "pooling": Knob("mean", choices=POOLINGS),
+        # A learned mixture of all layers' hidden states before they are pooled.
+        "gate": Knob("none", choices=GATES, methods=tuple(name for name, known in METHODS.items() if known.gradient)),
         "max_length": Knob(128, low=4, high=131_072),
         "long_texts": Knob("cut", choices=LONG_TEXTS),
         "class_weight": Knob("none", choices=CLASS_WEIGHTS),

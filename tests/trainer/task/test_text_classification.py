@@ -16,6 +16,7 @@ from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics.labels import measure
 from autoglm_trainer.rows.texts import load_texts
 from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tuning.task import LoadedTuned
 
 HEAD = {"method": "head", "head_c": 1.0}
 (SEVERAL,) = [case for case in CASES if case.name == "several-labels"]
@@ -81,6 +82,24 @@ def test_short_texts_have_one_window_each(load_rows: Load) -> None:
     task = load_rows(colour_rows(30), colour_rows(9, start=300))
     settings = task.problem.settings({"max_length": 64, "long_texts": "windows"})
     assert task.problem.examples("test", settings).items == tuple(range(9))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "glm"])
+def test_a_gate_over_the_layers_is_learned_restored_and_exported(
+    load: Callable[[str], LoadedTuned], tmp_path: Path, architecture: str
+) -> None:
+    task, folder = load(architecture), tmp_path / "exported"
+    point = {"method": "lora", "epochs": 2, "batch_size": 16, "gate": "layers", "head_learning_rate": 3e-2}
+    fitted = task.fit(point, Control())
+    assert fitted.weights["head.mixture"].tolist() != [0.0, 2.0]
+    answered = np.concatenate(fitted.logits("test"))
+    assert not np.array_equal(answered, np.concatenate(task.fit({**point, "gate": "none"}, Control()).logits("test")))
+    fitted.save(tmp_path)
+    assert np.array_equal(np.concatenate(load(architecture).restore({}, tmp_path).logits("test")), answered)
+    folder.mkdir()
+    fitted.export(folder)  # checks the graph's answers against the network's
+    ungated, gated = (task.fit({**HEAD, "gate": gate}, Control()).logits("test") for gate in ("none", "layers"))
+    assert np.array_equal(np.concatenate(ungated), np.concatenate(gated)), "the frozen head has no gate"
 
 
 def test_a_threshold_decides_how_many_labels_a_text_gets(load_rows: Load) -> None:

@@ -19,6 +19,7 @@ from autoglm_serving.requests import Refused
 from autoglm_trainer.contract import ExportDescription
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.model.network import LayerGatedHead, TokenGatedHead
+from autoglm_trainer.tokens.examples import INFERENCE_BATCH
 from autoglm_trainer.tuning.task import LoadedTuned
 
 METRICS = {"f1", "precision", "recall", "accuracy", "loss", "latency_p95_ms"}
@@ -106,6 +107,19 @@ def test_every_method_trains_behind_a_gate_over_the_layers(task: LoadedTuned, me
     assert mixture.isfinite().all()
     assert mixture.tolist() != [0.0, 2.0]
     assert np.isfinite(fitted.evaluate("validation")["loss"])
+
+
+def test_a_gate_over_the_layers_counts_in_the_estimate_of_memory(task: LoadedTuned) -> None:
+    def needed(gate: str, method: str = "lora") -> int:
+        estimate = task.estimate({**LORA, "method": method, "batch_size": INFERENCE_BATCH, "gate": gate})
+        assert estimate is not None
+        return estimate.needed
+
+    longest = max(map(len, task.problem.examples("train", task.problem.settings(LORA)).tokens))
+    # Embeddings and one layer: their states, the same normed, and the same weighed; 32 numbers of 4 bytes a token.
+    assert needed("layers") - needed("none") == pytest.approx(1.1 * 3 * 2 * INFERENCE_BATCH * longest * 32 * 4, abs=2)
+    assert needed("tokens") == needed("none")
+    assert needed("layers", "head") == needed("none", "head"), "the frozen head has no gate"
 
 
 def test_weighted_entities_are_found_more_often(task: LoadedTuned) -> None:

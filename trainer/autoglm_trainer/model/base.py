@@ -48,6 +48,12 @@ class BaseModel(Pretrained):
         whole: nn.Module = self.backbone if self.writer is None else self.writer.model
         return whole
 
+    @property
+    def layers(self) -> int:
+        """Of the backbone, without its embeddings."""
+        config: Any = self.backbone.config  # a transformers config has no useful type
+        return int(config.get_text_config().num_hidden_layers)
+
     @override
     def collate(self, examples: Examples) -> Batch:
         return collate(examples, pad_id=self.pad_id, device=self.device)

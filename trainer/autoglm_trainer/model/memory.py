@@ -43,12 +43,14 @@ class Pass:
         tokens: of the longest example, virtual ones included.
         answers: how many tokens, or texts, of all the examples get logits.
         outputs: logits of each.
+        mixed: whether they are of a mixture of all layers' hidden states.
     """
 
     examples: int
     tokens: int
     answers: int
     outputs: int
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,10 @@ class Shape:
         token = 3 * self.hidden + 2 * self.queries + (3 if self.gated else 2) * self.inner
         return through.examples * through.tokens * (token + self._pairs(through))
 
+    def on_top(self, through: Pass) -> int:
+        """Numbers of 32 bits between the backbone and the logits: all layers' states, normed, and weighed."""
+        return 3 * (self.layers + 1) * through.examples * through.tokens * self.hidden if through.mixed else 0
+
     def _pairs(self, through: Pass) -> int:
         return 3 * self.heads * through.tokens if self.quadratic else 0
 
@@ -127,15 +133,14 @@ def training_bytes(shape: Shape, through: Pass, footprint: Footprint, *, half: b
     backward pass, in 16 bits where `half`. Logits in 32 bits, with softmax and gradient.
     """
     activations = (2 if half else _SINGLE) * (shape.kept(through, footprint) + shape.passing(through))
-    logits = 3 * _SINGLE * through.answers * through.outputs
+    logits = _SINGLE * (3 * through.answers * through.outputs + shape.on_top(through))
     return int(4 * _SINGLE * footprint.trained + _WASTE * (activations + logits))
 
 
 def inference_bytes(shape: Shape, through: Pass, *, half: bool) -> int:
     """Bytes of a pass of which nothing is kept."""
-    return int(
-        _WASTE * ((2 if half else _SINGLE) * shape.passing(through) + _SINGLE * through.answers * through.outputs)
-    )
+    passing = (2 if half else _SINGLE) * shape.passing(through)
+    return int(_WASTE * (passing + _SINGLE * (through.answers * through.outputs + shape.on_top(through))))
 
 
 def resident_bytes() -> int:

@@ -119,15 +119,41 @@ class LayerGatedHead(TokenHead):
     def __init__(self, hidden_size: int, outputs: int, *, dropout: float, layers: int) -> None:
         """`layers`: of the backbone; its embeddings are one more."""
         super().__init__(hidden_size, outputs, dropout=dropout)
-        # The last layer begins with the largest share: it alone is what an ungated head sees.
-        self.mixture = nn.Parameter(torch.tensor([0.0] * layers + [2.0]))
+        self.mixture = first_mixture(layers)
 
     @override
     def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        # (1 + layers, batch, tokens, hidden); layers of a decoder differ in scale by orders of magnitude
-        normed = nn.functional.layer_norm(hidden.float(), hidden.shape[-1:])
-        mixed: Tensor = (self.mixture.softmax(0)[:, None, None, None] * normed).sum(0)
-        return mixed
+        return mixed(hidden, self.mixture)
+
+
+class LayerGatedPooledHead(PooledHead):
+    """One answer for each text, from a learned mixture of all layers."""
+
+    layers = True
+
+    def __init__(self, hidden_size: int, outputs: int, *, dropout: float, pooling: str, layers: int) -> None:
+        """`layers`: of the backbone; its embeddings are one more."""
+        super().__init__(hidden_size, outputs, dropout=dropout, pooling=pooling)
+        self.mixture = first_mixture(layers)
+
+    @override
+    def features(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        return super().features(mixed(hidden, self.mixture), attention_mask)
+
+
+def first_mixture(layers: int) -> nn.Parameter:
+    """The last layer begins with the largest share: it alone is what an ungated head sees."""
+    return nn.Parameter(torch.tensor([0.0] * layers + [2.0]))
+
+
+def mixed(hidden: Tensor, mixture: Tensor) -> Tensor:
+    """Hidden states of all layers, (1 + layers, batch, tokens, hidden), to one of them, in float32.
+
+    After Peters et al. 2018, "Deep contextualized word representations", equation 1, with the norm that is proposed
+    there: layers of a decoder differ in scale by orders of magnitude.
+    """
+    normed = nn.functional.layer_norm(hidden.float(), hidden.shape[-1:])
+    return (mixture.softmax(0)[:, None, None, None] * normed).sum(0)
 
 
 class TokenGatedHead(TokenHead):

@@ -18,7 +18,7 @@ from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
 from autoglm_trainer.model.base import BaseModel, load_model
 from autoglm_trainer.model.graph import INPUTS, Activation
-from autoglm_trainer.model.network import PooledHead
+from autoglm_trainer.model.network import LayerGatedPooledHead, PooledHead
 from autoglm_trainer.predictions.classes import ClassPredictions
 from autoglm_trainer.predictions.labels import LabelPredictions
 from autoglm_trainer.rows.splits import Splits
@@ -35,6 +35,7 @@ class TextSettings(Settings):
 
     Attributes:
         pooling: `mean`, `first` or `last` of the hidden states, padding left out.
+        gate: `none` or `layers`; a method that is not trained by gradient has none.
         long_texts: `cut` at `max_length`, or read in `windows` whose probabilities are averaged.
         class_weight: `balanced` weighs rows by the inverse frequency of their label.
         prior_shift: how far answers are moved from frequent to rare labels: while training, logits get so much times
@@ -44,6 +45,7 @@ class TextSettings(Settings):
     """
 
     pooling: str
+    gate: str
     long_texts: str
     class_weight: str
     prior_shift: float
@@ -87,8 +89,11 @@ class ClassifiedTexts:
         return TextSettings.of(self.declaration, parameters)
 
     def head(self, base: BaseModel, settings: TextSettings) -> PooledHead:
-        """Pooling and one linear layer."""
-        return PooledHead(base.hidden_size, len(self.labels), dropout=settings.dropout, pooling=settings.pooling)
+        """Pooling and one linear layer, behind the gate."""
+        size, outputs, dropout, pooling = base.hidden_size, len(self.labels), settings.dropout, settings.pooling
+        if settings.gate == "layers" and self.declaration.knobs["gate"].matters(settings.method):
+            return LayerGatedPooledHead(size, outputs, dropout=dropout, pooling=pooling, layers=base.layers)
+        return PooledHead(size, outputs, dropout=dropout, pooling=pooling)
 
     def examples(self, split: str, settings: TextSettings) -> Examples:
         """One example a text, or one a window."""

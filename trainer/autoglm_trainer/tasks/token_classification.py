@@ -89,8 +89,7 @@ class TaggedWords:
         gate = settings.gate if self.declaration.knobs["gate"].matters(settings.method) else "none"
         size, outputs, dropout = base.hidden_size, len(self.labels), settings.dropout
         if gate == "layers":
-            layers = int(base.backbone.config.get_text_config().num_hidden_layers)  # type: ignore[union-attr, operator]
-            return LayerGatedHead(size, outputs, dropout=dropout, layers=layers)
+            return LayerGatedHead(size, outputs, dropout=dropout, layers=base.layers)
         return (TokenGatedHead if gate == "tokens" else TokenHead)(size, outputs, dropout=dropout)
 
     def _windows(self, split: str, settings: TagSettings) -> Windows:

@@ -177,8 +177,8 @@ class LoadedTuned(Generic[P, B]):
         examples: Any = self.problem.examples("train", settings)
         longest = max(map(len, examples.tokens)) + footprint.tokens
         part = -(-min(settings.batch_size, len(examples)) // (self.ranks.count * settings.accumulation))
-        outputs = self.problem.head(base, settings).output.out_features
-        trained = Pass(part, longest, part * max(examples.sizes), outputs)
+        head = self.problem.head(base, settings)
+        trained = Pass(part, longest, part * max(examples.sizes), head.output.out_features, mixed=head.layers)
         needed = max(
             training_bytes(shape, trained, footprint, half=base.half is not None),
             inference_bytes(shape, replace(trained, examples=INFERENCE_BATCH), half=not base.is_float32),
