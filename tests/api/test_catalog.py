@@ -31,6 +31,22 @@ def test_defaults_are_values_that_the_knobs_take(task: TaskDeclaration) -> None:
     assert set(task.shown) <= set(task.metrics)
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("text-classification", 2e-5, 5e-3), ("token-classification", 2e-5, 5e-3), ("text-generation", 4e-6, 1.5e-3)],
+)
+def test_a_default_space_searches_around_the_rates_that_its_methods_have_in_the_task(
+    name: str, low: float, high: float
+) -> None:
+    task = TASKS[name]
+    (rate,) = (parameter for parameter in task.parameters if parameter.name == "learning_rate")
+    assert isinstance(rate.domain, FloatRange)
+    assert (rate.domain.min, rate.domain.max) == pytest.approx((low, high))
+    methods = next(parameter.domain.choices for parameter in task.parameters if parameter.name == "method")
+    usual = [task.defaults({"method": method})["learning_rate"] for method in methods if method != "head"]
+    assert (min(usual) / 5, max(usual) * 5) == pytest.approx((low, high))
+
+
 def test_a_good_point_keeps_what_fits_and_leaves_the_rest_to_the_sampler() -> None:
     task = TASKS["text-classification"]
     space = (

@@ -46,7 +46,7 @@ TEXT_GENERATION = TaskDeclaration(
     shown=("rouge_l", "chrf", "exact_match"),
     knobs=_KNOBS,
     parameters=(
-        *method_space((LORA, FULL)),
+        *method_space((LORA, FULL), rates=_RATES),
         Parameter(name="num_beams", categorical=Choices(choices=(1, 4))),
     ),
     points=(

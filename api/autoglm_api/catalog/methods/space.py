@@ -42,14 +42,25 @@ def method_knobs(methods: Mapping[str, MethodDeclaration], *, default: str = "lo
     return knobs
 
 
-def method_space(methods: Sequence[MethodDeclaration], *, epochs: tuple[int, int] = (1, 6)) -> Iterator[Parameter]:
-    """The default space: the method, what all gradient methods search, and each method's own part."""
+def method_space(
+    methods: Sequence[MethodDeclaration], *, epochs: tuple[int, int] = (1, 6), rates: Mapping[str, float] | None = None
+) -> Iterator[Parameter]:
+    """The default space: the method, what all gradient methods search, and each method's own part.
+
+    Args:
+        methods: those to choose from.
+        epochs: the fewest and the most.
+        rates: the usual learning rate of methods for which a task has another one than they have elsewhere.
+    """
     by_gradient = tuple(method.name for method in methods if method.gradient)
     tuned = When(parameter="method", in_=by_gradient)
-    usual = [method.learning_rate for method in methods if method.learning_rate is not None]
-    rates = FloatRange(min=min(usual) / 10, max=max(usual) * 10, log=True)
+    usual = [
+        (rates or {}).get(method.name, method.learning_rate) for method in methods if method.learning_rate is not None
+    ]
+    # Beyond that every method either learns next to nothing or forgets what was pretrained.
+    around = FloatRange(min=min(usual) / 5, max=max(usual) * 5, log=True)
     yield Parameter(name="method", categorical=Choices(choices=tuple(method.name for method in methods)))
-    yield Parameter(name="learning_rate", float_=rates, when=tuned)
+    yield Parameter(name="learning_rate", float_=around, when=tuned)
     yield Parameter(name="epochs", int_=IntRange(min=epochs[0], max=epochs[1]), when=tuned)
     yield Parameter(name="batch_size", categorical=Choices(choices=(16, 32)), when=tuned)
     own: dict[str, Parameter] = {}
