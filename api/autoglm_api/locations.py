@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from .stores import STORES
 
+_HUB_FILE = re.compile(r"datasets/[^/@]+/[^/@]+(@[^/]+)?/(?!.*(^|/)\.\.(/|$)).+")
 CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 
@@ -55,6 +56,21 @@ def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Lo
         case scheme:
             known = ", ".join(("file", "pvc", *STORES))
             raise ValueError(f"{uri}: {scheme}:// is not a place for files; known: {known}")
+
+
+def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
+    """As `locate`, for rows, which may also be a file of a data set on the Hugging Face hub.
+
+    Raises:
+        ValueError: as `locate`.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "hf":
+        return locate(uri, claims_root=claims_root, credentials=credentials)
+    path = f"{parts.netloc}{unquote(parts.path)}"
+    if not _HUB_FILE.fullmatch(path):
+        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
+    return Location("hf", path, {"token": credentials["HF_TOKEN"]} if credentials.get("HF_TOKEN") else {})
 
 
 def read_credentials(folder: Path) -> dict[str, str]:

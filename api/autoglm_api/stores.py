@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .plugins import installed
+
+# Otherwise gcsfs asks by gRPC what kind a bucket is, before any file: a permission and a way out that reading does not
+# need, and a minute of waiting where there is none.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Places:
     """Where a task finds its inputs, with the credentials that belong to each.
 
     Attributes:
-        data: URI → location, for `s3://`, `file://` and `pvc://` sources of rows.
+        data: URI → location, for sources of rows (`autoglm_api.locations.locate_rows`).
         model: the same for the base model's folder.
         model_credentials: keys of the model's Secret (`HF_TOKEN`).
         scratch: a writable folder for downloads.

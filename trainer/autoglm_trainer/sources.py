@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from autoglm_api.locations import Location
 from autoglm_api.stores import find_store, is_store_error
 
 from .errors import SourceUnreachable, TrainerError
+from .hub import data_file
 
 # What S3 answers to wrong keys; s3fs passes these on without turning them into PermissionError.
 _DENIED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken", "403")
+
+_PIECE_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,14 @@ def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> Loc
         if location.protocol == "file":
             with Path(location.path).open("rb"):
                 return LocalFile(Path(location.path))
+        if location.protocol == "hf":
+            return LocalFile(data_file(uri, location.path, location.options.get("token"), refusal))
         copy = tempfile.NamedTemporaryFile(prefix="autoglm-")  # noqa: SIM115 - closed, and gone, with the LocalFile
-        file_system(location).get_file(location.path, copy.name)
+        with file_system(location).open(location.path, "rb") as remote:
+            shutil.copyfileobj(remote, copy, _PIECE_BYTES)
+        copy.flush()
+    except TrainerError:
+        raise
     except Exception as error:
         raise explain(uri, location, error, refusal) from error
     return LocalFile(Path(copy.name), copy)
@@ -113,4 +123,6 @@ def explain(uri: str, location: Location, error: Exception, refusal: type[Traine
 def _where(location: Location) -> str:
     if location.protocol == "s3":
         return "check bucket, key and AWS_ENDPOINT_URL"
+    if location.protocol == "gcs":
+        return "check bucket and path"
     return "check the path; on a cluster, pvc://<claim>/<path> names a mounted claim"

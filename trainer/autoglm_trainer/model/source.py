@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from autoglm_api.study import ModelSource
 from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
+from autoglm_trainer.hub import HubWords, explained, token_of
 from autoglm_trainer.sources import download_file, list_files
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -105,40 +105,21 @@ def _package_folder(source: str, package: str, below: str) -> Path:
 
 def _hub_folder(model: ModelSource, repository: str, places: Places) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    where = f"model.source hf://{repository}" + (f" at {model.revision}" if model.revision else "")
-    token = places.model_credentials.get("HF_TOKEN") or os.environ.get("HF_TOKEN")
-    try:
+    words = HubWords(
+        where=f"model.source hf://{repository}" + (f" at {model.revision}" if model.revision else ""),
+        what="the model",
+        secret="model.secretRef",  # noqa: S106 - a field's name
+        form="hf://<owner>/<name>",
+        refusal=SpecError,
+        unreachable=SpecError,
+    )
+    token = token_of(places.model_credentials.get("HF_TOKEN"))
+    with explained(words):
         return Path(
             snapshot_download(
-                repository, revision=model.revision, token=token or None, allow_patterns=list(WANTED), max_workers=4
+                repository, revision=model.revision, token=token, allow_patterns=list(WANTED), max_workers=4
             )
         )
-    except GatedRepoError as error:
-        raise SpecError(
-            f"{where}: the repository is gated; accept its terms with the account whose HF_TOKEN is in model.secretRef"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise SpecError(f"{where}: no such revision; name a commit, tag or branch of the repository") from error
-    except RepositoryNotFoundError as error:
-        raise SpecError(
-            f"{where}: no such repository, or a private one; check the name, and give HF_TOKEN in model.secretRef"
-        ) from error
-    except HFValidationError as error:
-        raise SpecError(f"{where}: not a repository name; write hf://<owner>/<name>") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        raise SpecError(
-            f"{where}: the hub cannot be reached from here and the model is not in the cache; allow access to it"
-            " (HTTPS_PROXY, HF_ENDPOINT), or put the model's folder on S3 or a claim and name that"
-        ) from error

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from autoglm_trainer.errors import DataError
 
 from .door import Records
+from .splits import cut
 
 Row = Mapping[str, JsonValue]
 
@@ -21,7 +22,7 @@ def value_of(records: Records, number: int, row: Row, column: str, *, field: str
         DataError: no such column.
     """
     if column not in row:
-        found = ", ".join(map(repr, list(row)[:20])) or "none"
+        found = ", ".join(cut(name, 40) for name in list(row)[:20]) or "none"
         raise DataError(
             f"{records.where(number)}: no column {column!r}; found: {found} (read as {records.format});"
             f" name the right one in {field}"

@@ -74,6 +74,8 @@ def _batches(file: Any, kind: str, names: list[str]) -> Iterator[pa.RecordBatch]
     reader = _arrow(file)
     whole = map(reader.get_batch, range(reader.num_record_batches)) if hasattr(reader, "get_batch") else reader
     for batch in whole:
+        # Arrow trusts the offsets in a file; wrong ones would end the process.
+        batch.validate(full=True)
         for start in range(0, batch.num_rows, _BATCH_ROWS):
             yield batch.slice(start, _BATCH_ROWS)
 
@@ -82,7 +84,9 @@ def _names(source: str, schema: pa.Schema) -> tuple[str, ...]:
     names = [field.name for field in schema if not field.name.startswith(_INDEX) and not _holds_bytes(field.type)]
     for name in names:
         if schema.names.count(name) > 1:
-            raise DataError(f"{source}: the column {name!r} stands there {schema.names.count(name)} times; keep one")
+            raise DataError(
+                f"{source}: the column {name[:60]!r} stands there {schema.names.count(name)} times; keep one"
+            )
     return tuple(names)
 
 
@@ -98,7 +102,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _explained(source: str, kind: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+    # A broken length asks for more memory than there is.
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(f"{source}: not readable as {kind} ({told}); write the file again") from error
 

@@ -51,7 +51,9 @@ def _header(source: str, reader: Iterator[list[str]]) -> list[str]:
     names = next((row for row in _rows(source, reader) if row), [])
     for name in names:
         if name and names.count(name) > 1:
-            raise DataError(f"{source}, line 1: the column {name!r} stands there {names.count(name)} times; keep one")
+            raise DataError(
+                f"{source}, line 1: the column {name[:60]!r} stands there {names.count(name)} times; keep one"
+            )
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -103,7 +104,7 @@ def _row(where: str, names: tuple[str, ...], cells: tuple[str, str, str, str], l
         if found < 0:
             raise DataError(f"{where}: the answer {cut(answer)} does not stand in the context; copy it as it is there")
         return Question(question, context, answer, found, line)
-    if not start.lstrip("-").isdigit():
+    if not re.fullmatch(r"-?[0-9]{1,18}", start):
         raise DataError(f"{where}: {names[3]!r} must be a whole number, got {cut(start)}")
     if context[int(start) : int(start) + len(answer)] != answer or int(start) < 0:
         stands = context[max(0, int(start)) :][: len(answer)]

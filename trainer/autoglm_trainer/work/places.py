@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from autoglm_api.environment import WorkerEnvironment
-from autoglm_api.locations import locate, read_credentials
+from autoglm_api.locations import locate, locate_rows, read_credentials
 from autoglm_api.run import Run
 from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import SpecError
@@ -18,7 +18,7 @@ def input_places(environment: WorkerEnvironment) -> Places:
     model = read_credentials(environment.secrets_root / "model")
     data = read_credentials(environment.secrets_root / "data")
     return Places(
-        data=partial(locate, claims_root=environment.claims_root, credentials=data),
+        data=partial(locate_rows, claims_root=environment.claims_root, credentials=data),
         model=partial(locate, claims_root=environment.claims_root, credentials=model),
         model_credentials=model,
         scratch=environment.scratch,
