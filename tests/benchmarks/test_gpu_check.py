@@ -37,6 +37,7 @@ def test_every_method_is_measured_and_one_that_fails_costs_the_others_nothing(
     assert all(each["per_second"] > 0 and each["peak"] > 0 and each["estimated"] > 0 for each in found)
     head, lora, qlora, full = (each["trained"] for each in found)
     assert head < lora == qlora < full == written["parameters"] + head
+    assert all(each["differs"] < 1e-4 for each in found)
     assert "unknown method 'magic'" in magic["trouble"]
     assert "packing" not in written
     table = capsys.readouterr().out
@@ -45,9 +46,12 @@ def test_every_method_is_measured_and_one_that_fails_costs_the_others_nothing(
 
 
 def test_tables_compare_with_the_estimate_and_with_one_worker() -> None:
-    costs = [Cost("lora", trained=1_000, per_second=80.0, peak=2**31, estimated=3 * 2**30), Cost("full", trouble="no")]
+    costs = [
+        Cost("lora", trained=1_000, per_second=80.0, peak=2**31, estimated=3 * 2**30, differs=0.01),
+        Cost("full", trouble="no"),
+    ]
     lines = method_costs.markdown(costs, method_costs.Batch(8, 256, 10)).splitlines()
-    assert lines[-2:] == ["| lora | 1,000 | 80.0 | 2.00 | 3.00 | 1.50 |", "| full | no |"]
+    assert lines[-2:] == ["| lora | 1,000 | 80.0 | 2.00 | 3.00 | 1.50 | 0.01 |", "| full | no |"]
     shared = [Shared(1, 4, 60.0, 2**32), Shared(2, 8, 80.0, 2**33)]
     lines = packing.markdown(shared, packing.Work(4, 128, 128)).splitlines()
     assert lines[-2:] == ["| 1 | 240 | 1.00x | 4.0 |", "| 2 | 360 | 1.50x | 8.0 |"]

@@ -20,6 +20,7 @@ from autoglm_trainer.errors import SpecError
 from autoglm_trainer.methods import check_methods, get_method
 from autoglm_trainer.methods.qlora import QLora
 from autoglm_trainer.model.four_bits import BYTES, dequantised, quantised
+from autoglm_trainer.model.weights import placed
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuning.task import LoadedTuned
 
@@ -113,6 +114,21 @@ def test_the_estimate_has_four_bits_beside_the_weights_on_a_cpu_and_in_their_pla
         base.device = device
     both = [task.estimate({**QLORA, "method": method}) for method in ("qlora", "lora")]
     assert both[0].needed - both[1].needed == int(packed + largest)  # type: ignore[union-attr]
+
+
+def test_a_model_that_a_gpu_cannot_hold_stays_in_the_hosts_memory() -> None:
+    asked = []
+
+    class Big(nn.Linear):
+        def to(self, device: Any) -> Any:  # type: ignore[override]
+            asked.append(str(device))
+            if asked[-1] == "cuda":
+                raise torch.OutOfMemoryError
+            return super().to(device)
+
+    big = Big(2, 2)
+    assert placed(big, torch.device("cuda")) is big
+    assert asked == ["cuda", "cpu"], "what is there already comes back"
 
 
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3"])

@@ -106,7 +106,7 @@ class Attempt:
         if share > REFUSED_BEYOND:
             raise Infeasible(
                 f"this point needs about {needed} of memory and {estimate.place} has {limit}: a smaller batch_size or"
-                " max_length, more accumulation, lora in place of full, or a smaller model needs less"
+                " max_length, more accumulation, lora in place of full, on a GPU qlora, or a smaller model needs less"
             )
         if share > NEAR:
             logger.warning("trial %d: about %s of %s's %s are needed", self.number, needed, estimate.place, limit)
