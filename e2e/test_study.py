@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from e2e.cluster.cluster import Cluster
 from e2e.installation import Installation
 from e2e.kube import Kube, wait_for
 from e2e.studies import condition, put_rows, status, study, wait_for_reason, worker_pods, workers
@@ -29,7 +32,7 @@ def test_study_runs_to_an_exported_model(installation: Installation, kube: Kube,
 
 
 def test_study_of_several_objectives_shows_its_front_and_exports_the_first_of_it(
-    installation: Installation, kube: Kube, namespace: str
+    installation: Installation, cluster: Cluster, kube: Kube, namespace: str
 ) -> None:
     put_rows(kube, namespace)
     objectives = [{"metric": "accuracy", "direction": "Maximize"}, {"metric": "loss", "direction": "Minimize"}]
@@ -46,6 +49,8 @@ def test_study_of_several_objectives_shows_its_front_and_exports_the_first_of_it
     losses = [member["values"][1] for member in front]
     assert losses == sorted(losses, reverse=True), "each is better in one objective and worse in the other"
     assert not told.get("top")
+    shown = cluster.run_kubectl("get", "ags", "several", "--namespace", namespace, "--output", "wide")
+    assert json.dumps(best["values"], separators=(",", ":")) in shown.stdout, shown
     installation.check_operator()
 
 

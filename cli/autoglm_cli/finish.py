@@ -26,7 +26,7 @@ from .machine import share
 from .pool import log_tail
 from .samples import sample
 from .server import curl, predict, start_server
-from .story import number, parameters, results
+from .story import parameters, results
 
 EXPORT = "export"
 REPORT = "report.html"
@@ -71,7 +71,8 @@ def _fetch_report(local: LocalRun, exported: Export) -> None:
 
 
 def _tell(local: LocalRun, exported: Export) -> None:
-    metric, trials = local.stored.objective.metric, local.study.get_trials(deepcopy=False)
+    metrics = [objective.metric for objective in local.stored.objectives]
+    trials = local.study.get_trials(deepcopy=False)
     winner = next(trial for trial in trials if trial.number == exported.trial)
     others = len(front(trials, local.stored)) - 1
     chosen = f", the first of {others + 1} on the Pareto front" if others else ""
@@ -79,8 +80,9 @@ def _tell(local: LocalRun, exported: Export) -> None:
         f"    best  {results(winner.values, local.stored)} on validation rows, trial {exported.trial}{chosen}", "bold"
     )
     local.say(f"          {parameters(winner.params)}")
-    if exported.test_digest and metric in exported.metrics:
-        local.say(f"    test  {metric} {number(exported.metrics[metric])} on rows that no trial has seen")
+    if exported.test_digest and all(metric in exported.metrics for metric in metrics):
+        told = results([exported.metrics[metric] for metric in metrics], local.stored)
+        local.say(f"    test  {told} on rows that no trial has seen")
     local.say(f"   model  {exported.uri}")
     local.say(f"  report  {local.folder.report}")
 

@@ -35,6 +35,48 @@ def test_a_batch_in_parts_trains_the_same_model(task: LoadedTuned, accumulation:
     assert np.abs(whole - parts).max() < 1e-3
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """Of each step of the optimiser: the norm of all gradients, and the rate as a share of its peak."""
+    seen: list[tuple[float, float]] = []
+    step: Any = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        groups = optimizer.param_groups
+        gradients = [value.grad for group in groups for value in group["params"] if value.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
+        seen.append((float(norm), groups[0]["lr"] / groups[0]["peak"]))
+        return step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    return seen
+
+
+def test_gradients_are_cut_to_a_norm_of_one(task: LoadedTuned, steps: list[tuple[float, float]]) -> None:
+    task.fit({**WILD, "patience": 0, "epochs": 2}, Control())
+    norms = [norm for norm, _ in steps]
+    assert max(norms) <= 1.001
+    assert sum(norm > 0.999 for norm in norms) > 1, "no gradient was longer"
+    assert min(norms) < 0.9, "short ones stay as they are"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "halfway", "last"), [("linear", 0.5, 0.1), ("cosine", 0.5, 0.1), ("constant", 1, 1)]
+)
+def test_the_rate_rises_and_falls_as_its_scheduler_says(
+    task: LoadedTuned, steps: list[tuple[float, float]], scheduler: str, halfway: float, last: float
+) -> None:
+    task.fit({**POINT, "epochs": 4, "scheduler": scheduler, "warmup_ratio": 0.2}, Control())
+    rates = [rate for _, rate in steps]
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert max(rates) == pytest.approx(1)
+    assert 1 <= top <= 0.2 * len(rates)
+    assert rates[round(0.6 * len(rates))] == pytest.approx(halfway, abs=0.05)
+    assert rates[-1] <= last
+
+
 def test_without_a_better_report_training_ends_with_the_best_weights(task: LoadedTuned) -> None:
     control = Control()
     fitted = task.fit(WILD, control)
