@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.trainer.task.making import Control, make_places, make_run, write_mode
 from autoglm_api.catalog import TASKS
 from autoglm_api.manifest import Manifest
 from autoglm_serving.answerer import load_answerer, warm_up
+from autoglm_trainer import report
 from autoglm_trainer.errors import DataError, SpecError
 from autoglm_trainer.tasks import get_task
 
@@ -110,7 +113,7 @@ def test_it_is_pruned_at_once_and_the_fit_after_it_is_unharmed(
 
 
 def test_a_saved_model_restored_and_served_answers_as_the_trained_one(
-    case: Case, load: Load, loaded: Any, tmp_path: Path
+    case: Case, load: Load, loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = loaded.fit(case.point, Control())
     trained = fitted.predict("test")
@@ -132,6 +135,31 @@ def test_a_saved_model_restored_and_served_answers_as_the_trained_one(
     rows = case.rows(20, 200)
     answers = answerer.predict([answerer.parse(case.asked(row), f"data[{index}]") for index, row in enumerate(rows)])
     assert [index for index, answer in enumerate(answers) if not case.agree(trained, index, answer)] == []
+    (tmp_path / "model/manifest.json").write_text(manifest.model_dump_json(by_alias=True))
+    monkeypatch.chdir(tmp_path / "model")
+    told = said_by_the_model_card(case.task)
+    if case.task in IN_CARDS:
+        item, silence = IN_CARDS[case.task]
+        (answer,) = answerer.predict([answerer.parse(item, "data[0]")])
+        assert told == (answer["answer"] or silence)
+
+
+# What the cards ask, and what they print for an empty answer.
+IN_CARDS = {
+    "question-answering": (
+        {"question": "what is the colour of the sky", "context": "today the sky is red and the sea is green"},
+        "no answer",
+    ),
+    "text-generation": ("the sky", ""),
+}
+
+
+def said_by_the_model_card(task: str) -> str:
+    """What the code under "How to use it" prints, run beside the files that it is about."""
+    usage = Path(report.__file__).with_name("usage") / f"{task}.md.j2"
+    with redirect_stdout(io.StringIO()) as said:
+        exec(usage.read_text().split("```python\n")[1].split("```")[0], {})
+    return said.getvalue().strip()
 
 
 def test_what_it_predicts_can_be_resampled_and_reported(case: Case, loaded: Any) -> None:
