@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from autoglm_store.connection import load_study
 from benchmarks.results import Aim, Row, Table
 from benchmarks.studies import MODEL, CreatedStudy, create, journal_url
-from benchmarks.tasks import ENTITIES, INTENTS, WORKER, Case, subset
+from benchmarks.tasks import ENTITIES, INTENTS, WORKER, Case, sources
 from benchmarks.workers import run_worker
 
 SHARE = Aim("at most", 2 / 3)
@@ -62,7 +62,7 @@ def run(folder: Path, size: Size) -> Table:
     notes: list[str] = []
     for case in size.cases:
         place = folder / case.task
-        data = subset(case, place / "data")
+        data = sources(case, place / "data")
         races = [race(case, data, seed, place / str(seed), size.patience) for seed in size.seeds]
         rows += _rows(case, races)
         notes.append(_note(case, races))
@@ -74,7 +74,7 @@ def run(folder: Path, size: Size) -> Table:
     return Table(name="search", title="Time to random search's best", rows=tuple(rows), notes=tuple(notes))
 
 
-def race(case: Case, data: Path, seed: int, folder: Path, patience: int) -> Race:
+def race(case: Case, data: Mapping[str, str], seed: int, folder: Path, patience: int) -> Race:
     """Random search to its end, then our study until it is as good."""
     folder.mkdir(parents=True)
     theirs = _search(case, data, folder / "random", fixed_points=False, sampler={"type": "Random", "seed": seed})
@@ -94,7 +94,7 @@ def race(case: Case, data: Path, seed: int, folder: Path, patience: int) -> Race
 
 def _search(
     case: Case,
-    data: Path,
+    data: Mapping[str, str],
     folder: Path,
     *,
     sampler: dict[str, object],
@@ -107,7 +107,7 @@ def _search(
     spec = {
         "task": case.task,
         "model": {"source": MODEL},
-        "data": {split: {"source": (data / f"{split}.jsonl").as_uri()} for split in ("train", "validation")},
+        "data": {split: {"source": data[split]} for split in ("train", "validation")},
         "objectives": [{"metric": case.metric, "direction": "Maximize", **({} if goal is None else {"goal": goal})}],
         "sampler": sampler,
         "trials": {"max": trials or case.trials},

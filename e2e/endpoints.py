@@ -200,13 +200,13 @@ def replicas(kube: Kube, namespace: str) -> dict[str, int]:
     return {each["metadata"]["name"]: each["spec"]["replicas"] for each in found}
 
 
-def predict(url: str, text: str = "hello") -> Json:
+def predict(url: str, item: object = "hello") -> Json:
     """One prediction over a connection of its own.
 
     Raises:
         OSError: no answer, or one that is none.
     """
-    body = json.dumps({"model_name": "sentiment", "data": text}).encode()
+    body = json.dumps({"model_name": "sentiment", "data": item}).encode()
     request = urllib.request.Request(f"{url}/v1/predict", data=body, headers={"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:

@@ -71,8 +71,11 @@ def worker_pods(kube: Kube, namespace: str, name: str, *, phase: str = "Running"
     return sorted(pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == phase)
 
 
-def put_rows(kube: Kube, namespace: str) -> None:
-    """Creates the claim `data` with two small CSVs of two labels in it: `train.csv`, and `test.csv` of other rows."""
+def put_rows(kube: Kube, namespace: str, script: str | None = None) -> None:
+    """Creates the claim `data` with what a Python script writes to `/data`.
+
+    Left out, two small CSVs of two labels: `train.csv`, and `test.csv` of other rows.
+    """
     claim: Json = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -81,7 +84,12 @@ def put_rows(kube: Kube, namespace: str) -> None:
     }
     kube.create(claim, namespace)
     mounts = [{"name": "data", "mountPath": "/data"}]
-    container = {"name": "main", "image": "python:3.11", "command": ["python3", "-c", _WRITE], "volumeMounts": mounts}
+    container = {
+        "name": "main",
+        "image": "python:3.11",
+        "command": ["python3", "-c", script or _WRITE],
+        "volumeMounts": mounts,
+    }
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}]
     spec = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
     kube.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "rows"}, "spec": spec}, namespace)

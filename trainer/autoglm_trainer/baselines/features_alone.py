@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoglm_trainer.metrics import Floats
-from autoglm_trainer.rows.nodes import Node
+from autoglm_trainer.rows.node import Node
 
 
 def answer_by_features(known: Sequence[Node], asked: Sequence[Node]) -> Floats:

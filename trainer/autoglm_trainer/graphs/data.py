@@ -14,7 +14,8 @@ from torch import Tensor
 from autoglm_api.manifest import DataDigests
 from autoglm_trainer.metrics import Ints
 from autoglm_trainer.rows.edges import GivenEdges
-from autoglm_trainer.rows.nodes import Node, Nodes
+from autoglm_trainer.rows.node import Node
+from autoglm_trainer.rows.nodes import Nodes
 
 from .graph import Features, Graph, bag, make_graph
 

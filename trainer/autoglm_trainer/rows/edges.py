@@ -14,7 +14,7 @@ from autoglm_trainer.metrics import Floats, Ints
 
 from .cells import text
 from .door import Locate, read_records
-from .nodes import as_number
+from .node import as_number
 from .splits import cut
 
 

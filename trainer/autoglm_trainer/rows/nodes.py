@@ -1,46 +1,17 @@
-"""The nodes of a graph: read, checked and split. Every refusal names source, line, value and remedy."""
+"""The nodes of a graph, checked and split. Every refusal names source, line, value and remedy."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from pydantic import JsonValue
 
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .cells import Row, optional_text, text, words
 from .door import Locate, Records, read_records
 from .holding_out import HoldOut
+from .node import Node, Reader
 from .splits import Rows, Splits, cut, some
-
-OTHER = "none"
-SPLITS = ("train", "validation", "test", OTHER)
-_ROLES = ("node", "words", "label", "split")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node and where it stands; `label` is empty where it is not known, `split` where the file says nothing."""
-
-    name: str
-    words: tuple[str, ...]
-    numbers: tuple[float, ...]
-    label: str
-    split: str
-    line: int
-
-    @property
-    def content(self) -> list[JsonValue]:
-        """All of it, as read."""
-        return [self.name, list(self.words), list(self.numbers), self.label]
-
-    @property
-    def unit(self) -> str:
-        """Its name: nodes that are known by the same still stand at different places of the graph."""
-        return self.name
 
 
 @dataclass(frozen=True)
@@ -105,106 +76,6 @@ def load_nodes(data: Data, locate: Locate, columns: Mapping[str, str], *, seed: 
         _check_known_labels(rows, split, splits.train)
     fresh = [node for _, node in judged if node.name not in by_name]
     return Nodes(splits, (*known, *fresh), len(known), reader.names)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How a file's rows become nodes.
-
-    Attributes:
-        columns: role → name.
-        numbers: the columns that play no role: each has a number, or a list of so many.
-    """
-
-    columns: Mapping[str, str]
-    numbers: Mapping[str, int | None]
-
-    @classmethod
-    def of(cls, records: Records, columns: Mapping[str, str]) -> Reader:
-        """Read off the first row which columns hold lists.
-
-        Raises:
-            DataError: there is nothing that nodes are known by.
-        """
-        roles = {columns[role] for role in _ROLES}
-        free = [column for column in records.columns if column not in roles]
-        if not free and columns["words"] not in records.columns:
-            raise DataError(
-                f"{records.source}: nodes have nothing but names and labels; add a column {columns['words']!r} of what"
-                " each has, or columns of numbers"
-            )
-        first: Row = next((row for _, row in records), {})
-        lengths = {column: len(value) if isinstance(value := first.get(column), list) else None for column in free}
-        return cls(columns, lengths)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What each number is."""
-        return tuple(
-            name
-            for column, length in self.numbers.items()
-            for name in ([column] if length is None else [f"{column}[{place}]" for place in range(length)])
-        )
-
-    def read(self, records: Records) -> Iterator[Node]:
-        """Every row as a node.
-
-        Raises:
-            DataError: a row has no name, or something else where a number is needed.
-        """
-        for number, row in records:
-            yield self.whole(records, number, row)
-
-    def whole(self, records: Records, number: int, row: Row) -> Node:
-        """A row with all that its node is known by."""
-        node, column = self.named(records, number, row), self.columns["words"]
-        # A node without words may leave them out.
-        has = words(records, number, {column: row.get(column)}, column)
-        return replace(node, words=tuple(has), numbers=self._numbers(records, number, row))
-
-    def named(self, records: Records, number: int, row: Row) -> Node:
-        """A row's name, label and split alone."""
-        name = text(records, number, row, self.columns["node"])
-        if not name.strip():
-            raise DataError(f"{records.where(number)}: {self.columns['node']!r} is empty; every node needs a name")
-        split = optional_text(records, number, row, self.columns["split"])
-        if split and split not in SPLITS:
-            raise DataError(
-                f"{records.where(number)}: {self.columns['split']!r} is {cut(split)}, which is none of"
-                f" {', '.join(SPLITS)}; correct it, or leave it empty for a node that is only part of the graph"
-            )
-        label = optional_text(records, number, row, self.columns["label"])
-        return Node(name, (), (), label.strip() and label, split, number)
-
-    def _numbers(self, records: Records, number: int, row: Row) -> tuple[float, ...]:
-        found: list[float] = []
-        for column, length in self.numbers.items():
-            where, value = f"{records.where(number)}: {column!r}", row.get(column)
-            if length is None:
-                found.append(as_number(where, value))
-            elif not isinstance(value, list) or len(value) != length:
-                has = f"{len(value)} numbers" if isinstance(value, list) else "no list"
-                raise DataError(f"{where} has {has}, in the first row it has {length}; give all nodes as many")
-            else:
-                found += [as_number(f"{where}, number {place},", one) for place, one in enumerate(value, start=1)]
-        return tuple(found)
-
-
-def as_number(where: str, value: JsonValue) -> float:
-    """A finite number.
-
-    Raises:
-        DataError: `where` holds something else.
-    """
-    if value is None:
-        raise DataError(f"{where} is missing; fill it in")
-    try:
-        found = float(value) if isinstance(value, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise DataError(f"{where} is {cut(str(value))}, which is no number; correct it, or leave the column out")
-    return found
 
 
 def unique(rows: Rows[Node]) -> dict[str, Node]:
