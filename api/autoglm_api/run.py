@@ -132,8 +132,9 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
         ValueError: there is no such task, or none that fits.
     """
     if spec.task != AUTO:
-        return find_task(spec.task), None
-    return choose_task(TASKS, spec.data.columns, spec.judged, spec.data.further_sources)
+        return find_task(spec.task).for_model(spec.model), None
+    task, why = choose_task(TASKS, spec.data.columns, spec.judged, spec.data.further_sources)
+    return task.for_model(spec.model), why
 
 
 def gpu_methods(task: TaskDeclaration, parameters: Sequence[Parameter]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoglm_api.catalog import AUTO, TASKS, recognised_roles
 
+from .pictures import local_pictures
 from .sources import FILE, resolve
 
 _HEADER_BYTES = 2**20
@@ -34,7 +35,10 @@ def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[st
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The columns' names of a CSV or JSON lines file; empty where there is no such file, or it has none."""
+    """The columns' names of a CSV or JSON lines file, or of pictures in folders; empty where there are none."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        # Folders of pictures by class have these roles whatever they are called.
+        return ("image", "label") if next(local_pictures(path), None) else ()
     try:
         with path.open("rb") as file:
             first = file.readline(_HEADER_BYTES).decode("utf-8-sig").strip()

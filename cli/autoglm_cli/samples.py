@@ -13,6 +13,8 @@ from autoglm_api.catalog import TASKS
 from autoglm_api.locations import locate
 from autoglm_api.run import Run
 
+from .pictures import local_pictures, with_bytes
+
 _ROWS = 50
 
 
@@ -28,7 +30,8 @@ def sample(run: Run) -> tuple[Any, str | None]:
     for split in (run.data.test, run.data.train):
         if split is not None and split.source.startswith("file://"):
             path = Path(locate(split.source, claims_root=Path("/"), credentials={}).path)
-            rows = [row for row in _rows(path) if all(row.get(columns[role]) for role in asked)]
+            known = _with_pictures(path, columns["image"]) if "image" in asked else _rows(path)
+            rows = [row for row in known if all(row.get(columns[role]) for role in asked)]
             if rows:
                 # Not the first: files are often sorted, and the first rows are everybody's favourite example.
                 row = rows[len(rows) // 2]
@@ -40,6 +43,11 @@ def sample(run: Run) -> tuple[Any, str | None]:
 def _first(row: Mapping[str, object], columns: list[str]) -> str | None:
     known = [row[column] for column in columns if row.get(column) is not None]
     return str(known[0]) if known and isinstance(known[0], str | int) else None
+
+
+def _with_pictures(path: Path, column: str) -> list[Mapping[str, Any]]:
+    found = [picture.row for picture in islice(local_pictures(path), _ROWS)]
+    return [*found] if found else [with_bytes(row, column, path) for row in _rows(path)]
 
 
 def _rows(path: Path) -> list[Mapping[str, object]]:

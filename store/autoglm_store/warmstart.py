@@ -168,7 +168,7 @@ def _translated(run: Run, source: Source, trial: FrozenTrial) -> FrozenTrial | s
 
 def _point(run: Run, given: Mapping[str, Scalar]) -> Mapping[str, Scalar] | str:
     """The point in this space; what its study did not search stood at the task's default there."""
-    defaults = find_task(run.task).defaults(given)
+    defaults = find_task(run.task).for_model(run.model).defaults(given)
     point: dict[str, Scalar] = {}
     for parameter in ordered(run.parameters):
         if not is_active(parameter, point):

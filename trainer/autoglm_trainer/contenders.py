@@ -1,4 +1,4 @@
-"""Who the winner is compared with: the default configuration and the baseline, trained here, with what each took."""
+"""Who the winner is compared with, trained here: default, the task's own rivals, and baseline; and what each took."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoglm_api.catalog import find_task
 from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial, gpu_seconds, seconds
 
-from .contract import FittedModel, LoadedTask, SplitName
+from .contract import Compares, FittedModel, LoadedTask, SplitName
 from .errors import Infeasible
 from .report import Contender, Cost
 
@@ -68,7 +68,7 @@ def contenders(
     loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName, own: Cost, gpus: int
 ) -> tuple[list[Contender], list[str]]:
     """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
-    task = find_task(run.task)
+    task = find_task(run.task).for_model(run.model)
     chosen = {**task.defaults(winner.params), **winner.params}
     found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params), own)], []
     usual = task.defaults({})
@@ -81,6 +81,13 @@ def contenders(
             found.append(_contender("default configuration", default, split, usual, watch.cost()))
         except Infeasible as error:
             missing.append(f"The default configuration could not be trained: {error}.")
+    for name, point in loaded.rivals(chosen).items() if isinstance(loaded, Compares) else ():
+        try:
+            watch = Stopwatch(gpus)
+            rival = loaded.fit(point, Unattended(run.sampler.seed))
+            found.append(_contender(name, rival, split, point, watch.cost()))
+        except Infeasible as error:
+            missing.append(f"The {name} could not be trained: {error}.")
     watch = Stopwatch(gpus=0)
     answers = loaded.baseline(split)
     found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, watch.cost()))

@@ -121,12 +121,13 @@ class ExportDescription:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly answered row, in words."""
+    """A wrongly answered row, in words; `picture`: a small PNG as a data URI."""
 
     item: str
     truth: str
     answer: str
     confidence: float | None = None
+    picture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,14 @@ class Completes(Protocol):
 
         An error here is logged and changes nothing: the model stands.
         """
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A loaded task with more to compare the winner with than its default configuration and a baseline."""
+
+    def rivals(self, parameters: Mapping[str, Scalar]) -> Mapping[str, Mapping[str, Scalar]]:
+        """For a winner at `parameters`: name → the point that the report trains beside it, on the same rows."""
 
 
 class LoadedTask(Protocol):

@@ -59,6 +59,20 @@ def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> Loc
     return LocalFile(Path(copy.name), copy)
 
 
+def is_folder(uri: str, location: Location, refusal: type[TrainerError]) -> bool:
+    """Whether there are files below `location`, and none is there itself.
+
+    Raises:
+        TrainerError: as `local_file`.
+    """
+    if location.protocol == "hf":
+        return False  # a hub's data are named file by file
+    try:
+        return bool(file_system(location).isdir(location.path))
+    except Exception as error:
+        raise explain(uri, location, error, refusal) from error
+
+
 def list_files(uri: str, location: Location, refusal: type[TrainerError]) -> dict[str, int]:
     """Files below `location`: path relative to it → size in bytes.
 

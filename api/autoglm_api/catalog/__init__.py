@@ -6,6 +6,7 @@ from autoglm_api.plugins import installed
 
 from .auto import AUTO, choose_task, recognised_roles
 from .declaration import Column, Direction, TaskDeclaration
+from .image_classification import IMAGE_CLASSIFICATION
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
 from .node_classification import NODE_CLASSIFICATION
@@ -40,6 +41,7 @@ TASKS, UNUSABLE_TASKS = installed(
             QUESTION_ANSWERING,
             TEXT_GENERATION,
             NODE_CLASSIFICATION,
+            IMAGE_CLASSIFICATION,
         )
     },
 )

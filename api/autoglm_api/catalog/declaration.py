@@ -52,6 +52,7 @@ class TaskDeclaration:
         base_model: whether a study names one in `model`; tables and graphs are learned without.
         sources: what a study names in `data` besides rows, each a field of `study.Data` (`edges`).
         own_methods: its methods, where these are none of `METHODS`.
+        alone: the task as a study without a base model has it, where that is another one.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
     """
 
@@ -69,6 +70,7 @@ class TaskDeclaration:
     base_model: BaseModelUse = "required"
     sources: tuple[str, ...] = ()
     own_methods: Mapping[str, MethodDeclaration] = field(default_factory=dict)
+    alone: TaskDeclaration | None = None
     server_needs_torch: bool = False
 
     @property
@@ -93,6 +95,10 @@ class TaskDeclaration:
 
     def _method(self, point: Mapping[str, Scalar]) -> str | None:
         return str(point.get("method", self.knobs["method"].default)) if "method" in self.knobs else None
+
+    def for_model(self, model: object | None) -> TaskDeclaration:
+        """The task as a study with this base model, or without one, has it."""
+        return self.alone if model is None and self.alone is not None else self
 
     def check_base_model(self, model: object | None) -> None:
         """Refuse a study without the base model that the task needs, or with one that nothing would read.

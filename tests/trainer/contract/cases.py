@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from tests.trainer.task.drawing import picture_rows
 from tests.trainer.task.making import colour_rows
 from tests.trainer.task.tagging import tagged_rows
 
@@ -251,5 +252,23 @@ CASES = (
         other={"method": "gat", "epochs": 3, "hidden": 4, "heads": 2},
         reporting="gcn",
         edges=_citations(),
+    ),
+    Case(
+        name="image-classification",
+        task="image-classification",
+        rows=lambda count, start: picture_rows(count, start=start),
+        objective=("accuracy", "Maximize"),
+        bad=[
+            ({"image": "nothing at all!", "label": "disc"}, "is not base64"),
+            ({"image": "AAAA", "label": "disc"}, "is not an image that can be read"),
+            ({"image": " ", "label": "disc"}, "'image' is empty"),
+        ],
+        asked=lambda row: {"image": row["image"]},
+        agree=_same_probabilities,
+        good=0.65,
+        point={"method": "full", "epochs": 2, "learning_rate": 1e-2, "batch_size": 8, "augmentation": "photo"},
+        taught={"epochs": 8, "augmentation": "none"},
+        models=("resnet", "vit"),
+        refused={"bert": "reads no pictures"},
     ),
 )

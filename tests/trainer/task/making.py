@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import torch
+from tests.trainer.task.drawing import write_backbone
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import BertNormalizer
@@ -77,6 +78,8 @@ def tiny_model(architecture: str) -> PreTrainedModel:
 
 def write_model(folder: Path, architecture: str) -> Path:
     """A model folder as `save_pretrained` writes it."""
+    if architecture in ("resnet", "vit"):
+        return write_backbone(folder, architecture)
     tiny_model(architecture).save_pretrained(folder)
     write_tokenizer(folder)
     return folder

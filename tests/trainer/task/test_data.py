@@ -152,6 +152,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.csv" / "rows.csv").write_text("text,label\n")
     with pytest.raises(DataError, match="is a folder"):
         load(tmp_path, "folder.csv")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from autoglm_api.catalog.methods import METHODS, UNUSABLE_METHODS
+from autoglm_api.catalog.methods import IMAGE_METHODS, METHODS, UNUSABLE_METHODS
 from autoglm_api.plugins import resolve
 from autoglm_trainer.errors import SpecError
 
@@ -23,10 +23,11 @@ def get_method(name: str) -> Method:
     """
     if name in UNUSABLE_METHODS:
         raise SpecError(f"parameters.method: {UNUSABLE_METHODS[name]}")
-    if name not in METHODS:
-        raise SpecError(f"parameters.method: unknown method {name!r}; known: {', '.join(METHODS)}")
+    known = {**IMAGE_METHODS, **METHODS}
+    if name not in known:
+        raise SpecError(f"parameters.method: unknown method {name!r}; known: {', '.join(known)}")
     try:
-        method: Method = resolve(METHODS[name].trainer)()
+        method: Method = resolve(known[name].trainer)()
     except ImportError as error:
         raise SpecError(f"parameters.method: {error}") from error
     return method
@@ -40,7 +41,7 @@ def check_methods(names: Iterable[str]) -> None:
     """
     for name in names:
         get_method(name)
-        if METHODS[name].needs_gpu and not torch.cuda.is_available():
+        if name in METHODS and METHODS[name].needs_gpu and not torch.cuda.is_available():
             raise SpecError(
                 f"parameters.method: {name} needs a GPU, and there is none here; add one to trainer.resources.limits"
                 f' (nvidia.com/gpu: "1"), or leave {name} out of the choices'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
@@ -48,20 +49,28 @@ class Unfreeze:
 
 
 def _depths(backbone: nn.Module, count: int) -> dict[str, int]:
-    """Parameter name → layers above it, for the top `count` layers (at most all) and the norm after them."""
+    """Parameter name → layers above it, for the top `count` layers (at most all) and what comes after them.
+
+    Where a network on pictures has stages, they count as its layers.
+    """
     config: Any = backbone.config  # a transformers config has no useful type
-    total = int(config.num_hidden_layers)
-    stacks = [name for name, part in backbone.named_modules() if isinstance(part, nn.ModuleList) and len(part) == total]
+    lists = {name: len(part) for name, part in backbone.named_modules() if isinstance(part, nn.ModuleList)}
+    total = getattr(config, "num_hidden_layers", None)
+    pictures = "pixel_values" in inspect.signature(backbone.forward).parameters
+    stacks = [name for name, length in lists.items() if length == total or (pictures and total is None and length > 1)]
     if not stacks:
         raise SpecError(
             f"parameters.method unfreeze: the layers of {type(backbone).__name__} cannot be told apart; use full"
         )
-    stack = stacks[0]
+    stack, length = f"{stacks[0]}.", lists[stacks[0]]
     found = {}
+    above = False
     for name, _ in backbone.named_parameters():
-        place = name.removeprefix(f"{stack}.").split(".")[0]
-        if name.startswith(f"{stack}.") and (depth := total - 1 - int(place)) < count:
-            found[name] = depth
-        elif name.startswith(("norm.", "ln_f.", "final_layernorm.")):
+        if name.startswith(stack):
+            above = True
+            depth = length - 1 - int(name.removeprefix(stack).split(".")[0])
+            if depth < count:
+                found[name] = depth
+        elif name.startswith(("norm.", "ln_f.", "final_layernorm.")) or (pictures and above):
             found[name] = 0
     return found

@@ -88,7 +88,7 @@ def load_model(model: ModelSource | None, places: Places, *, writes: bool = Fals
     assert model is not None, "the door refuses a study without the base model that its task tunes"
     folder = find_model(model, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = _load_config(model.source, folder)
+    config = load_config(model.source, folder)
     whole = load_whole(model.source, folder, config, device) if writes else None
     backbone = _load_backbone(model.source, folder, config, device) if whole is None else whole.base_model
     loaded = _load_tokenizer(model.source, folder)
@@ -131,7 +131,12 @@ def _load_backbone(source: str, folder: Path, config: Any, device: torch.device)
     return placed(backbone, device)
 
 
-def _load_config(source: str, folder: Path) -> Any:
+def load_config(source: str, folder: Path) -> Any:
+    """The folder's config, of an architecture that transformers knows.
+
+    Raises:
+        SpecError: it cannot be read, or is of none.
+    """
     import transformers
     from transformers import AutoConfig
 

@@ -38,7 +38,7 @@ TOLERANCE = 1e-4
 # The same for a model that was trained with weights of 16 bits, which the graph holds in float32.
 HALF_TOLERANCE = 5e-2
 # ONNX files hold at most 2 GB; weights beyond go into a file beside the graph.
-_EXTERNAL_BYTES = 1_500_000_000
+EXTERNAL_BYTES = 1_500_000_000
 
 
 class Activation(StrEnum):
@@ -94,7 +94,7 @@ def write_graph(network: Network, folder: Path, *, max_length: int, activation: 
         )
         assert program is not None, "the dynamo exporter returns a program"
         size = sum(value.nbytes for value in network.state_dict().values())
-        program.save(folder / GRAPH, external_data=size > _EXTERNAL_BYTES)
+        program.save(folder / GRAPH, external_data=size > EXTERNAL_BYTES)
 
 
 def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, pad_id: int, pad_token: str) -> None:
@@ -145,7 +145,17 @@ def check_graph(
     Raises:
         ExportError: one differs by more than `tolerance`.
     """
-    answers = answer(folder, examples, pad_id=pad_id)
+    check_answers(answer(folder, examples, pad_id=pad_id), expected, examples.items, tolerance=tolerance)
+
+
+def check_answers(
+    answers: Sequence[Floats], expected: Sequence[Floats], items: Sequence[int], *, tolerance: float
+) -> None:
+    """Compare a graph's answers with the trained model's; `items`: the row that each is of.
+
+    Raises:
+        ExportError: one differs by more than `tolerance`.
+    """
     differences = [
         # Relative where numbers are large: logits, unlike probabilities, know no bounds.
         float((np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))).max(initial=0.0))
@@ -156,7 +166,7 @@ def check_graph(
         worst = int(np.argmax(differences))
         raise ExportError(
             f"the exported graph answers differently: its numbers differ by up to {max(differences):.2g} (allowed"
-            f" {tolerance:g}), most for row {examples.items[worst]}; please report this with the model's name"
+            f" {tolerance:g}), most for row {items[worst]}; please report this with the model's name"
         )
 
 

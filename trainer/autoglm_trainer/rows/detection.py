@@ -17,7 +17,7 @@ from autoglm_trainer.errors import DataError
 from .conll import looks_tagged
 from .opened import GZIP, Opened
 
-Format = Literal["CSV", "TSV", "JSON", "JSONL", "Parquet", "Arrow", "CoNLL", "SQuAD"]
+Format = Literal["CSV", "TSV", "JSON", "JSONL", "Parquet", "Arrow", "CoNLL", "SQuAD", "Images"]
 FORMATS: tuple[Format, ...] = ("CSV", "TSV", "JSON", "JSONL", "Parquet", "Arrow", "CoNLL", "SQuAD")
 
 _HEAD_BYTES = 2**18

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
 from autoglm_api.locations import Location
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.sources import local_file
+from autoglm_trainer.sources import is_folder, local_file
 
 from . import conll, delimited, json_rows
 from .detection import Detected, Format, detect
+from .folders import COLUMNS, Files, in_folder, in_zip, picture_rows
 from .opened import Opened
 
 Locate = Callable[[str], Location]
@@ -29,6 +30,7 @@ class Records:
     Attributes:
         source: the URI.
         detected: format and encoding.
+        files: of Images, path → how the file is read.
         columns: of CSV and TSV the header's, of Parquet and Arrow the schema's, of CoNLL their numbers from 1; of JSON
             the names that its first 1,000 rows use. Columns without a name and columns of bytes are left out.
     """
@@ -37,10 +39,11 @@ class Records:
     detected: Detected
     columns: tuple[str, ...]
     _begin: Callable[[], Numbered]
+    files: Files = field(default_factory=dict)
 
     @property
     def format(self) -> Format:
-        """CSV, TSV, JSON, JSONL, Parquet, Arrow, CoNLL or SQuAD."""
+        """CSV, TSV, JSON, JSONL, Parquet, Arrow, CoNLL, SQuAD, or Images in folders."""
         return self.detected.format
 
     @property
@@ -86,7 +89,12 @@ def read_records(source: str, locate: Locate) -> Records:
         location = locate(source)
     except ValueError as error:
         raise DataError(f"data: {error}") from error
-    opened = Opened(source, local_file(source, location, DataError))
+    if is_folder(source, location, DataError):
+        return _pictures(source, in_folder(source, location))
+    file = local_file(source, location, DataError)
+    if pictures := in_zip(source, file):
+        return _pictures(source, pictures)
+    opened = Opened(source, file)
     try:
         detected = detect(source, opened)
         columns = _columns(source, opened, detected)
@@ -94,6 +102,11 @@ def read_records(source: str, locate: Locate) -> Records:
         raise DataError(f"{source}: cannot be read ({error}); write or upload it again") from error
     log.info("%s: read as %s", source, detected)
     return Records(source, detected, columns, lambda: rows_of(source, opened, detected))
+
+
+def _pictures(source: str, files: Files) -> Records:
+    log.info("%s: read as Images, %d of them", source, len(files))
+    return Records(source, Detected("Images", None), COLUMNS, lambda: picture_rows(source, files), files)
 
 
 def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
@@ -113,6 +126,8 @@ def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
             yield from json_rows.squad_rows(source, opened.text(detected.encoding))
         case "CoNLL":
             yield from conll.conll_rows(source, opened.lines(detected.encoding, end="\n"))
+        case "Images":
+            raise AssertionError("pictures are no rows of one file")
 
 
 def _columns(source: str, opened: Opened, detected: Detected) -> tuple[str, ...]:

@@ -22,6 +22,13 @@ FULL = MethodDeclaration(
     folds=True,
     learning_rate=1e-4,
 )
+SCRATCH = MethodDeclaration(
+    name="scratch",
+    summary="the same network from random weights; nothing that was pretrained is used; pictures only",
+    trainer="autoglm_trainer.methods.scratch:Scratch",
+    folds=True,
+    learning_rate=3e-3,
+)
 UNFREEZE = MethodDeclaration(
     name="unfreeze",
     summary="every weight of the top layers; layer_decay below 1 gives lower ones smaller steps",

@@ -1,0 +1,1 @@
+"""Pictures as a network sees them: decoded once, changed by chance while they are trained on."""
