@@ -110,7 +110,7 @@ def finished_study(
     uid = kube.create(body, namespace)["metadata"]["uid"]
     stored = wait_for(lambda: _stored(kube, namespace, optuna_study_name(namespace, name, uid)), 60)
     run = read_run(stored)
-    task = "image-classification" if broken else "text-classification"
+    task = "speech-recognition" if broken else "text-classification"
     digest = write_model(folder / name, study=name, task=task, seed=int(value * 1000), test={"accuracy": value})
     uri = f"{run.artifacts_uri}/export"
     store.files.put(f"{folder / name}/", f"{uri.removeprefix('s3://')}/", recursive=True)

@@ -111,7 +111,7 @@ def test_a_model_that_no_server_can_run_is_rolled_back_and_says_why(
         180,
         state=lambda: endpoint_status(kube, namespace),
     )
-    assert "'image-classification'" in endpoint_condition(kube, namespace, "RolledBack")["message"]
+    assert "'speech-recognition'" in endpoint_condition(kube, namespace, "RolledBack")["message"]
     told = wait_for_champion(kube, namespace, good)
     assert told["champion"]["study"] == "good"
     body = kube.get("AutoGLMEndpoint", "sentiment", namespace)

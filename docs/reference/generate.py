@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
 
 from autoglm_api.catalog import METHODS, TASKS
+from autoglm_api.catalog.methods import IMAGE_METHODS
 from autoglm_api.pruners import PRUNERS
 from autoglm_api.samplers import SAMPLERS
 
@@ -60,7 +61,7 @@ def tasks_table() -> str:
 def methods_table() -> str:
     """One row a method: what it trains, its own parameters, its default rate."""
     rows = ["| `method` | What is trained | Own parameters | Default `learning_rate` |", "|---|---|---|---|"]
-    for method in METHODS.values():
+    for method in {**METHODS, **IMAGE_METHODS}.values():
         knobs = ", ".join(f"`{name}`" for name in method.knobs)
         rate = f"{method.learning_rate:g}" if method.learning_rate else ""
         rows.append(f"| `{method.name}` | {_cell(method.summary)} | {knobs} | {rate} |")

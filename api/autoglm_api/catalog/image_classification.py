@@ -15,6 +15,8 @@ IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tif
 # moves: shifted, turned and zoomed a little; mirrors: half of them left for right, too; photo: light and contrast, too.
 AUGMENTATIONS = ("none", "moves", "mirrors", "photo")
 FITS = ("squeeze", "crop")
+# Networks on pictures bear higher rates than language models.
+_RATES = {"unfreeze": 5e-4, "full": 5e-4}
 _TRAINED = tuple(name for name, method in IMAGE_METHODS.items() if method.gradient)
 
 
@@ -37,6 +39,7 @@ _KNOBS = {
     "pooling": Knob("mean", choices=("mean", "first")),
     "class_weight": Knob("none", choices=("none", "balanced")),
 }
+_KNOBS["learning_rate"] = replace(_KNOBS["learning_rate"], by_method={**_KNOBS["learning_rate"].by_method, **_RATES})
 _KNOBS["epochs"] = replace(_KNOBS["epochs"], default=10, by_method={"scratch": 30})
 _KNOBS["head_c"] = replace(_KNOBS["head_c"], default=1.0)
 
@@ -63,20 +66,20 @@ _TUNED = TaskDeclaration(
     },
     shown=("accuracy", "f1_macro", "top5_accuracy", "loss"),
     knobs=_KNOBS,
-    parameters=(*method_space((HEAD, UNFREEZE, FULL), epochs=(4, 30)), *_searched("unfreeze", "full")),
+    parameters=(*method_space((HEAD, UNFREEZE, FULL), epochs=(4, 40), rates=_RATES), *_searched("unfreeze", "full")),
     points=(
         good_point("head", head_c=1.0),
         good_point(
             "unfreeze",
-            learning_rate=5e-4,
-            epochs=12,
+            learning_rate=1e-3,
+            epochs=20,
             batch_size=16,
             unfrozen_layers=1,
             layer_decay=1.0,
             augmentation="moves",
             label_smoothing=0.0,
         ),
-        good_point("full", learning_rate=3e-4, epochs=12, batch_size=16, augmentation="moves", label_smoothing=0.0),
+        good_point("full", learning_rate=5e-4, epochs=20, batch_size=16, augmentation="moves", label_smoothing=0.0),
     ),
     trainer="autoglm_trainer.tasks.image_classification:ImageClassification",
     server="autoglm_serving.tasks.image_classification:PictureClassifier",

@@ -144,6 +144,11 @@ def test_the_comparison_can_be_read_by_programs(exported: Exported, manifest: Ma
         assert low <= contender["metrics"]["accuracy"] <= high
         assert contender["seconds"] is None or contender["seconds"] >= 0
     assert others[-1]["seconds"] is not None
+    for other in others:
+        ahead = winner["metrics"]["accuracy"] - other["metrics"]["accuracy"]
+        assert other["winnerAhead"]["by"] == pytest.approx(ahead)
+        assert other["winnerAhead"]["interval"] == sorted(other["winnerAhead"]["interval"])
+    assert all(set(table) == {"title", "header", "rows"} for table in told["tables"])
 
 
 def test_the_files_alone_answer_as_the_trained_model(exported: Exported, manifest: Manifest, tmp_path: Path) -> None:

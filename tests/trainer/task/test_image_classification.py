@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
+from optuna.distributions import CategoricalDistribution
 from tests.trainer.task.drawing import SIDE, picture_rows, write_backbone, write_folder
 from tests.trainer.task.making import Control, make_places, make_run, write_rows
 
+from autoglm_trainer.contenders import contenders
 from autoglm_trainer.contract import Table
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.metrics.episodes import draw_episodes, mean_interval
 from autoglm_trainer.pictures.augmentation import Augmentation
+from autoglm_trainer.report import Cost
 from autoglm_trainer.tasks import get_task
 
 Load = Callable[..., Any]
@@ -82,6 +86,26 @@ def test_from_scratch_begins_with_the_seed_alone_and_leaves_the_pretrained_netwo
     assert not all(torch.equal(one[name], other[name]) for name in one)
     assert task.rivals({"method": "head", "image_size": 0})["same network from scratch"]["method"] == "scratch"
     assert task.rivals(point) == {}
+
+
+def test_the_report_compares_the_winner_with_the_same_network_from_scratch(load: Load, folder: Path) -> None:
+    task = load()
+    point = {"method": "full", **TRAINED}
+    names = ("resnet", "train.jsonl")
+    run = make_run(*((folder / name).as_uri() for name in names), task="image-classification")
+    domains = {name: CategoricalDistribution([value]) for name, value in point.items()}
+    winner = optuna.trial.create_trial(params=point, distributions=domains, value=0.5)
+    fitted = task.fit(point, Control())
+    found, missing = contenders(task, run, winner, fitted, "test", Cost(1.0, None, None), gpus=0)
+    assert missing == []
+    assert [each.name for each in found] == [
+        "winner",
+        "default configuration",
+        "same network from scratch",
+        "baseline (logistic regression on pixels)",
+    ]
+    assert found[2].parameters["method"] == "scratch"
+    assert found[0].metrics["accuracy"] == fitted.evaluate("test")["accuracy"]
 
 
 def test_without_a_model_a_small_network_is_trained_and_its_export_is_the_next_studys_model(

@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+from autoglm_trainer.contract import Table
+
 from .content import ReportContent
 
 COMPARISON = "comparison.json"
@@ -17,7 +19,10 @@ def render_comparison(content: ReportContent) -> str:
     Returns:
         JSON: `judgedOn` (test or validation), `rows`, `metric` (which they are compared by), `direction`, and
         `contenders`: each with `name`, `metrics`, `intervals` (metric → [low, high]), `parameters`, and
-        `seconds`, `cpuSeconds` and `gpuSeconds` of training. A value that is not a number is null.
+        `seconds`, `cpuSeconds` and `gpuSeconds` of training; all but the winner with `winnerAhead`: how much better
+        the winner is `by` the metric, and its `interval`.
+        `tables`: those of the report that say where the winner is wrong, each with `title`, `header` and `rows`.
+        A value that is not a number is null.
     """
     metric = content.compared
     contenders = [
@@ -29,6 +34,7 @@ def render_comparison(content: ReportContent) -> str:
             "seconds": _rounded(contender.cost.seconds),
             "cpuSeconds": _rounded(contender.cost.cpu_seconds),
             "gpuSeconds": _rounded(contender.cost.gpu_seconds),
+            **({"winnerAhead": _ahead(content, place)} if place else {}),
         }
         for place, contender in enumerate(content.contenders)
     ]
@@ -38,12 +44,26 @@ def render_comparison(content: ReportContent) -> str:
         "metric": metric,
         "direction": "Maximize" if content.higher_is_better else "Minimize",
         "contenders": contenders,
+        "tables": [
+            {"title": section.title, "header": section.header, "rows": [list(map(_cell, row)) for row in section.rows]}
+            for section in content.winner.predictions.sections()
+            if isinstance(section, Table)
+        ],
     }
     return json.dumps(told, ensure_ascii=False, indent=2)
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
+
+
+def _ahead(content: ReportContent, contender: int) -> dict[str, Any]:
+    by, *interval = map(_finite, content.advantage(contender))
+    return {"by": by, "interval": interval}
+
+
+def _cell(value: str | float) -> str | float | None:
+    return value if isinstance(value, str) else _finite(value)
 
 
 def _finite(value: float) -> float | None:

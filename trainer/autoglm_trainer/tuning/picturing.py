@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,6 +109,8 @@ class LoadedPictures(LoadedTuned[Picturing, ImageModel]):
 class FittedPictures(FittedTuned):
     """A trained network."""
 
+    _sections: dict[str, list[Section]] = field(default_factory=dict, repr=False)
+
     @property
     def base(self) -> ImageModel:
         """What all networks of the task begin with."""
@@ -165,7 +167,12 @@ class FittedPictures(FittedTuned):
         return known[key]
 
     def _few_shot(self, split: str) -> list[Section]:
-        """A table of episodes of the split's rows, with several kinds of features."""
+        """A table of episodes of the split's rows, with several kinds of features; drawn and counted once."""
+        if split not in self._sections:
+            self._sections[split] = self._episodes(split)
+        return self._sections[split]
+
+    def _episodes(self, split: str) -> list[Section]:
         examples = self.picturing.examples(split, self.settings)
         assert isinstance(self.task, LoadedPictures), "its own kind of task made it"
         seed = self.task.seed
