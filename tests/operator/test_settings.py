@@ -47,7 +47,7 @@ def test_lists_are_split_and_empty_means_none() -> None:
         ("RECONCILER", "3", "is not a setting"),
         ("HTTP_PORT", "many", "integer"),
         ("RECONCILERS", "0", "greater"),
-        ("ARTIFACTS_URI", "gs://bucket", "pattern"),
+        ("ARTIFACTS_URI", "ftp://host/models", "pattern"),
     ],
 )
 def test_wrong_environment_is_refused_by_name(name: str, value: str, words: str) -> None:
