@@ -142,7 +142,19 @@ PAPERS = Case(
     model=None,
     reached=Aim("at least", 0.81),
 )
-FULL = Size((INTENTS, ENTITIES, ANSWERS, PAPERS), seeds=(1, 2, 3))
+# The plain random forest of the baseline reaches .747 on these test rows.
+LOANS = Case(
+    "tabular-classification, German credit",
+    "tabular-classification",
+    "tab_german_credit",
+    (640, 160, 200),
+    metric="auc",
+    trials=20,
+    files=tuple((split, f"{split}.csv") for split in SPLITS),
+    model=None,
+    reached=Aim("at least", 0.747),
+)
+FULL = Size((INTENTS, ENTITIES, ANSWERS, PAPERS, LOANS), seeds=(1, 2, 3))
 _ONE_POINT = (("parameters", [{"name": "method", "categorical": {"choices": ["head"]}}]),)
 _ONE_STEP = (*LIBRARY[:3], ("epochs", 1), ("batch_size", 64))
 SMALL = Size(

@@ -133,7 +133,7 @@ def task_of(spec: StudySpec) -> tuple[TaskDeclaration, str | None]:
     """
     if spec.task != AUTO:
         return find_task(spec.task).for_model(spec.model), None
-    task, why = choose_task(TASKS, spec.data.columns, spec.judged, spec.data.further_sources)
+    task, why = choose_task(TASKS, spec.data.columns, spec.judged, spec.data.further_sources, wide=spec.data.chooses)
     return task.for_model(spec.model), why
 
 
@@ -153,6 +153,7 @@ def check_task(spec: StudySpec) -> None:
     task.check_base_model(spec.model)
     task.check_sources(spec.data)
     task.named_columns(spec.data.columns)
+    task.check_features(spec.data.features, spec.data.ignore)
     named = [(f"objectives[{index}].metric", objective.metric) for index, objective in enumerate(spec.objectives)]
     named += [(f"constraints[{index}].metric", limit.metric) for index, limit in enumerate(spec.constraints)]
     for field, metric in named:

@@ -65,7 +65,8 @@ class Validation(Model):
 class Data(Model):
     """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name.
 
-    `edges` connect the rows of a graph.
+    `edges` connect the rows of a graph. Of a table `features` are the columns to learn from (left out = all that play
+    no role), `ignore` those to leave out.
     """
 
     train: TrainingRows
@@ -74,7 +75,14 @@ class Data(Model):
     edges: Split | None = None
     columns: dict[Identifier, ColumnName] = Field(default_factory=dict, max_length=16)
     cleaning: Literal["Standard", "Off"] = "Standard"
+    features: tuple[ColumnName, ...] = Field(default=(), max_length=1_024)
+    ignore: tuple[ColumnName, ...] = Field(default=(), max_length=1_024)
     secret_ref: SecretRef | None = None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it chooses among the columns of a table."""
+        return bool(self.features or self.ignore)
 
     @property
     def further_sources(self) -> tuple[str, ...]:

@@ -145,12 +145,15 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
         yield "validation", f"{data.validation.fraction:.0%} of the training rows"
     if data.test:
         yield "test", f"{data.test.source}{secret}{_presence(data.test.source, file)}"
-    if data.edges:
-        yield "edges", f"{data.edges.source}{secret}{_presence(data.edges.source, file)}"
     else:
         yield "test", "none: the winner is not measured on fresh rows, and no endpoint can compare it"
+    if data.edges:
+        yield "edges", f"{data.edges.source}{secret}{_presence(data.edges.source, file)}"
     columns = task_of(spec)[0].named_columns(data.columns)
     yield "columns", ", ".join(f"{role} = {column}" for role, column in columns.items())
+    yield from (
+        (name, ", ".join(chosen)) for name, chosen in (("features", data.features), ("ignored", data.ignore)) if chosen
+    )
 
 
 def _credentials(secret: SecretRef | None) -> str:

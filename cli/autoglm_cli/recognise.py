@@ -19,6 +19,8 @@ _HEADER_BYTES = 2**20
 def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """The raw spec with `data.columns` filled in, where `task` is `auto`, none is named, and the rows are here.
 
+    Where only an answer is recognised, `data.features` names the other columns: it is a table.
+
     Args:
         spec: as it stands in the document; whatever is wrong with it is left for the check to say.
         folder: where relative `file://` sources begin.
@@ -30,8 +32,13 @@ def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[st
     source = train.get("source") if isinstance(train, Mapping) else None
     if not isinstance(source, str) or not source.startswith(FILE):
         return spec
-    columns = recognised_roles(TASKS, header(resolve(source, folder)))
-    return {**spec, "data": {**data, "columns": columns}} if columns else spec
+    names = header(resolve(source, folder))
+    columns = recognised_roles(TASKS, names)
+    if not columns:
+        return spec
+    known = [task.columns[role] for task in TASKS.values() for role in columns if role in task.columns]
+    others = [name for name in names if name not in columns.values()] if all(each.answer for each in known) else []
+    return {**spec, "data": {"features": others, **data, "columns": columns}}
 
 
 def header(path: Path) -> tuple[str, ...]:

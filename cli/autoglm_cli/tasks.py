@@ -47,7 +47,7 @@ def _one(task: TaskDeclaration) -> Iterator[Section]:
     yield (
         "Columns (data.columns)",
         [
-            (role, f"{column.meaning}{'' if column.default == role else f'; default {column.default}'}")
+            (role, f"{column.meaning}{'' if column.default == role else '; default ' + (column.default or 'none')}")
             for role, column in task.columns.items()
         ],
     )

@@ -45,6 +45,22 @@ def test_auto_reads_the_header_of_rows_that_are_here(study_file: Path, rows: str
     assert "text-classification (auto: data.columns names text and label and the study" in planned(study_file)
 
 
+def test_auto_takes_rows_of_which_it_knows_the_answer_alone_for_a_table(study_file: Path) -> None:
+    (study_file.parent / "train.csv").write_text("age,town,label\n31,Oslo,paid\n")
+    told = STUDY.replace("text-classification", "auto").replace("train.jsonl", "train.csv")
+    without_model = "\n".join(line for line in told.splitlines() if "model:" not in line)
+    study_file.write_text(without_model[: without_model.index("  parameters:")] + "  trials: {max: 6}\n")
+    planned_table = planned(study_file)
+    assert "tabular-classification (auto: data.columns names label, data chooses among the columns and" in planned_table
+    assert "features age, town" in planned_table
+
+
+def test_columns_that_are_chosen_and_the_test_rows_are_told() -> None:
+    told = planned(ROOT / "examples/tabular-regression.yaml")
+    assert "ignored label" in told
+    assert "none: the winner is not measured" not in told
+
+
 @pytest.mark.parametrize("rows", ["", "[1, 2]\n", "{broken\n", '{"body": "fine"}\n', "\udcff\n"])
 def test_auto_without_a_header_it_knows_asks_for_the_columns(study_file: Path, rows: str) -> None:
     (study_file.parent / "train.jsonl").write_text(rows, errors="surrogateescape")

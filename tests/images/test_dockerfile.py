@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from importlib.resources import files
@@ -101,3 +103,12 @@ def test_every_package_is_in_the_images() -> None:
     for package in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         room = package.split("/")[0]
         assert f"COPY {room} {room}\n" in stage("app")
+
+
+def test_boosting_runs_on_the_openmp_of_pytorch_for_the_base_has_none() -> None:
+    """The slim base has no libgomp1; LightGBM takes the one that is loaded already, so PyTorch must come first."""
+    program = "import autoglm_trainer.tables.learners.boosting, lightgbm; print(open('/proc/self/maps').read())"
+    maps = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    loaded = {line.split()[-1] for line in maps.splitlines() if "libgomp" in line}
+    assert any("/torch/lib/" in path for path in loaded)
+    assert not [path for path in loaded if "site-packages" not in path]

@@ -107,6 +107,7 @@ class ExportDescription:
 
     Attributes:
         labels: the model's classes by index; empty where a task has none.
+        max_length: tokens that an item may have; 0 where nothing is tokens.
         inputs: names of the graph's inputs; empty where there is no graph.
         settings: what the server must know besides (windows, thresholds).
         tokenizer: as the server gets it, but for padding; None = the base model's, cut to `max_length`.
@@ -152,13 +153,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Curves:
-    """A section of the report: lines, name → (x values, y values), each of one length."""
+    """A section of the report: lines, name → (x values, y values), each of one length.
+
+    Attributes:
+        dots: names of those that are drawn as points.
+    """
 
     title: str
     note: str
     x_label: str
     y_label: str
     lines: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
+    dots: tuple[str, ...] = ()
 
 
 Section = Matrix | Table | Curves
@@ -173,8 +179,8 @@ class Predictions(Protocol):
     def measure(self, rows: Ints | None = None) -> dict[str, float]:
         """The task's metrics, but for latency, over `rows` (indices, with repetition: a bootstrap); None = all."""
 
-    def wrong(self) -> int:
-        """How many rows are not answered exactly right."""
+    def wrong(self) -> int | None:
+        """How many rows are not answered exactly right; None where nobody expects an answer to be."""
 
     def mistakes(self, limit: int) -> list[Mistake]:
         """Wrong answers that teach most, worst first."""

@@ -11,6 +11,7 @@ from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
 from .node_classification import NODE_CLASSIFICATION
 from .question_answering import QUESTION_ANSWERING
+from .tabular import TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from .text_classification import TEXT_CLASSIFICATION
 from .text_generation import TEXT_GENERATION
 from .token_classification import TOKEN_CLASSIFICATION
@@ -40,6 +41,8 @@ TASKS, UNUSABLE_TASKS = installed(
             TOKEN_CLASSIFICATION,
             QUESTION_ANSWERING,
             TEXT_GENERATION,
+            TABULAR_CLASSIFICATION,
+            TABULAR_REGRESSION,
             NODE_CLASSIFICATION,
             IMAGE_CLASSIFICATION,
         )

@@ -22,7 +22,7 @@ class Column:
     """One role that a column of the data plays.
 
     Attributes:
-        default: the column's name where `data.columns` says nothing.
+        default: the column's name where `data.columns` says nothing; empty = a role that need not be played.
         meaning: what it holds, in a few words.
         answer: whether it holds what the model shall find.
         asked: whether a prediction is asked with it, where it is no answer.
@@ -51,6 +51,7 @@ class TaskDeclaration:
         server: `module:attribute` of the answerer, imported by the model server only.
         base_model: whether a study names one in `model`; tables and graphs are learned without.
         sources: what a study names in `data` besides rows, each a field of `study.Data` (`edges`).
+        wide: whether it learns from any number of columns, those that play no role.
         own_methods: its methods, where these are none of `METHODS`.
         alone: the task as a study without a base model has it, where that is another one.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
@@ -69,6 +70,7 @@ class TaskDeclaration:
     server: str
     base_model: BaseModelUse = "required"
     sources: tuple[str, ...] = ()
+    wide: bool = False
     own_methods: Mapping[str, MethodDeclaration] = field(default_factory=dict)
     alone: TaskDeclaration | None = None
     server_needs_torch: bool = False
@@ -133,7 +135,7 @@ class TaskDeclaration:
                 raise ValueError(f"data.{field_name}: {self.name} reads all that belongs together; leave it out")
 
     def named_columns(self, columns: Mapping[str, str]) -> dict[str, str]:
-        """Role → column name, with the defaults filled in.
+        """Role → column name, with the defaults filled in; roles that nothing plays are left out.
 
         Raises:
             ValueError: a role that the task does not have.
@@ -141,7 +143,20 @@ class TaskDeclaration:
         for role in columns:
             if role not in self.columns:
                 raise ValueError(f"data.columns: {self.name} has no column {role!r}; known: {', '.join(self.columns)}")
-        return {role: columns.get(role, column.default) for role, column in self.columns.items()}
+        named = {role: columns.get(role, column.default) for role, column in self.columns.items()}
+        return {role: name for role, name in named.items() if name}
+
+    def check_features(self, features: Sequence[str], ignore: Sequence[str]) -> None:
+        """Refuse a choice of columns where the task has none to choose from.
+
+        Raises:
+            ValueError: naming the field.
+        """
+        for field_name, columns in (("features", features), ("ignore", ignore)):
+            if columns and not self.wide:
+                raise ValueError(
+                    f"data.{field_name}: {self.name} reads the columns {', '.join(self.columns)} alone; leave it out"
+                )
 
     def good_points(self, parameters: Sequence[Parameter]) -> Iterator[dict[str, Scalar]]:
         """The good points cut to `parameters`; a value outside its range is left to the sampler.

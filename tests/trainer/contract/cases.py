@@ -72,6 +72,34 @@ def _several(count: int, start: int) -> list[Json]:
     return rows
 
 
+def _applicants(count: int, start: int) -> list[Json]:
+    """Whether a loan was paid back: decided by income, age and housing; some cells are missing."""
+    rows: list[Json] = []
+    for index in range(start, start + count):
+        income, age = (index * 37) % 90 + 10, (index * 13) % 50 + 20
+        housing = ("own", "rent", "free")[index % 3]
+        paid = income + (30 if housing == "own" else 0) > 60
+        row = {"income": income, "age": age, "housing": housing, "since": f"20{index % 20 + 10}-0{index % 9 + 1}-15"}
+        if index % 5 == 0:
+            del row["age"]
+        rows.append({**row, "new": index % 7 == 0, "label": "paid" if paid else "lost"})
+    return rows
+
+
+def _prices(count: int, start: int) -> list[Json]:
+    """A price that follows from size and town."""
+    towns = {"Oslo": 30.0, "Bergen": 10.0, "Molde": 0.0}
+    rows = []
+    for index in range(start, start + count):
+        size, town = (index * 29) % 80 + 20, tuple(towns)[index % 3]
+        rows.append({"size": size, "town": town if index % 6 else None, "price": 2.0 * size + towns[town]})
+    return rows
+
+
+def _without_answer(row: Json) -> Json:
+    return {name: value for name, value in row.items() if name not in ("label", "price")}
+
+
 def _questions(count: int, start: int) -> list[Json]:
     """Every context names the colours of two things; the question asks for one of them."""
     colours, things = ("red", "green", "blue", "pale", "deep"), ("sky", "grass", "fire")
@@ -186,6 +214,43 @@ CASES = (
             "max_length": 8,
             "class_weight": "balanced",
         },
+    ),
+    Case(
+        name="tabular-classification",
+        task="tabular-classification",
+        rows=_applicants,
+        objective=("auc", "Maximize"),
+        bad=[
+            ({"income": 30, "age": 20, "housing": "own"}, "'label' is missing"),
+            ({"income": 30, "age": 20, "housing": "own", "label": ["paid"]}, "'label' must be a text"),
+        ],
+        asked=_without_answer,
+        agree=lambda predictions, row, answer: (
+            _same_probabilities(predictions, row, answer)
+            and answer["label"] == predictions.labels[predictions.answers[row]]
+        ),
+        good=0.85,
+        point={"method": "boosting", "rounds": 50, "leaf_min_rows": 3, "threshold_from": "validation"},
+        taught={"rounds": 200, "learning_rate": 0.1},
+        models=(None,),
+        other={"method": "ensemble", "folds": 2, "trees": 20, "rounds": 20, "epochs": 2, "categories": "both"},
+        reporting="network",
+    ),
+    Case(
+        name="tabular-regression",
+        task="tabular-regression",
+        rows=_prices,
+        objective=("r2", "Maximize"),
+        bad=[({"size": 30, "town": "Oslo", "price": "dear"}, "'price' must be a number, got 'dear'")],
+        asked=_without_answer,
+        agree=lambda predictions, row, answer: bool(np.isclose(answer["value"], predictions.answers[row], rtol=1e-5)),
+        good=0.9,
+        point={"method": "network", "epochs": 10, "batch_size": 16, "width": 16, "paired_columns": 2},
+        taught={"epochs": 60, "network_learning_rate": 1e-2, "dropout": 0.0},
+        models=(None,),
+        other={"method": "forest", "trees": 20, "integers": "levels"},
+        reporting="boosting",
+        columns={"target": "price"},
     ),
     Case(
         name="question-answering",

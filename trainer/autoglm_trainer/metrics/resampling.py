@@ -35,6 +35,9 @@ def _columns(measured: Sequence[dict[str, float]]) -> dict[str, Floats]:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95 % of bootstrap values."""
-    low, high = np.percentile(values, [2.5, 97.5])
+    """The middle 95 % of bootstrap values; a few that cannot be told (a class that was not drawn) are left out."""
+    known = values[~np.isnan(values)]
+    if 2 * len(known) < len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)

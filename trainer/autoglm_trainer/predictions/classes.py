@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +22,7 @@ class ClassPredictions:
     labels: tuple[str, ...]
     truth: Ints
     probabilities: Floats
-    texts: tuple[str, ...]
+    texts: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -33,24 +34,29 @@ class ClassPredictions:
         return measure(self.probabilities[rows], self.truth[rows])
 
     @cached_property
+    def answers(self) -> Ints:
+        """The index of each row's answered label: the likeliest."""
+        return np.asarray(self.probabilities.argmax(1))
+
+    @cached_property
     def confusion(self) -> Ints:
         """(labels, labels); rows are the truth."""
-        return confusion_matrix(self.probabilities.argmax(1), self.truth, len(self.labels))
+        return confusion_matrix(self.answers, self.truth, len(self.labels))
 
     def wrong(self) -> int:
-        """Rows whose likeliest label is not the true one."""
+        """Rows whose answered label is not the true one."""
         return int(self.confusion.sum() - self.confusion.trace())
 
     def mistakes(self, limit: int) -> list[Mistake]:
         """Wrong answers, the most confident first."""
-        wrong = np.flatnonzero(self.probabilities.argmax(1) != self.truth)
-        worst = sorted(wrong, key=lambda row: -self.probabilities[row].max())[:limit]
+        wrong = np.flatnonzero(self.answers != self.truth)
+        worst = sorted(wrong, key=lambda row: -self.probabilities[row, self.answers[row]])[:limit]
         return [
             Mistake(
-                item=self.texts[row],
+                item=self.texts[int(row)],
                 truth=self.labels[self.truth[row]],
-                answer=self.labels[self.probabilities[row].argmax()],
-                confidence=float(self.probabilities[row].max()),
+                answer=self.labels[self.answers[row]],
+                confidence=float(self.probabilities[row, self.answers[row]]),
             )
             for row in worst
         ]

@@ -131,7 +131,10 @@ def curves(section: Curves) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(4.9, 2.9)
         for (name, (xs, ys)), colour in zip(section.lines.items(), cycle((ACCENT, MUTED, BAD)), strict=False):
-            axes.plot(xs, ys, linewidth=1.6, color=colour, label=name)
+            if name in section.dots:
+                axes.scatter(xs, ys, s=8, color=colour, alpha=0.6, label=name)
+            else:
+                axes.plot(xs, ys, linewidth=1.6, color=colour, label=name)
         axes.set_xlabel(section.x_label)
         axes.set_ylabel(section.y_label)
         if len(section.lines) > 1:

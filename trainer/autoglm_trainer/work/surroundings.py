@@ -10,7 +10,17 @@ from importlib.metadata import version
 from autoglm_api.attempts import Surroundings
 from autoglm_trainer.contract import LoadedTask
 
-_LIBRARIES = ("open-autoglm", "torch", "transformers", "peft", "tokenizers", "onnxruntime", "scikit-learn", "optuna")
+_LIBRARIES = (
+    "open-autoglm",
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "onnxruntime",
+    "scikit-learn",
+    "lightgbm",
+    "optuna",
+)
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""A table on a volume becomes trained trials, an exported model, and answers about rows, whole ones and others."""
+
+from __future__ import annotations
+
+import pytest
+from e2e.cluster.cluster import Cluster
+from e2e.endpoints import endpoint, endpoint_condition, endpoint_status, predict
+from e2e.installation import Installation
+from e2e.kube import Kube, wait_for
+from e2e.studies import DATA_CLAIM, put_rows, status, study, wait_for_reason
+
+pytestmark = pytest.mark.timeout(600)
+
+# Who pays back follows from income and housing; some cells are empty.
+WRITE = """
+import os
+os.umask(0)
+for name, numbers in (("train", range(200)), ("test", range(200, 240))):
+    with open(f"/data/{name}.csv", "w") as file:
+        file.write("income,age,housing,since,label\\n")
+        for number in numbers:
+            income, age, housing = number * 37 % 90 + 10, number * 13 % 50 + 20, ("own", "rent", "free")[number % 3]
+            label = "paid" if income + 30 * (housing == "own") > 60 else "lost"
+            since = f"20{number % 20 + 10}-0{number % 9 + 1}-15"
+            file.write(f"{income},{age if number % 5 else ''},{housing},{since},{label}\\n")
+"""
+
+
+def test_a_table_becomes_a_model_that_answers_rows(
+    installation: Installation, cluster: Cluster, kube: Kube, namespace: str
+) -> None:
+    put_rows(kube, namespace, WRITE)
+    body = study(
+        "loans",
+        task="tabular-classification",
+        data={split: {"source": f"pvc://{DATA_CLAIM}/{split}.csv"} for split in ("train", "test")},
+        objectives=[{"metric": "auc", "direction": "Maximize"}],
+        parameters=[
+            {"name": "method", "categorical": {"choices": ["boosting", "linear"]}},
+            {"name": "rounds", "int": {"min": 40, "max": 80}, "when": {"parameter": "method", "in": ["boosting"]}},
+        ],
+        trials={"max": 3, "parallel": 1},
+    )
+    del body["spec"]["model"]
+    kube.create(body, namespace)
+    asked = endpoint(source={"study": "loans"}, replicas=1)
+    del asked["spec"]["artifacts"]
+    kube.create(asked, namespace)
+
+    wait_for_reason(kube, namespace, "loans", "Complete", "MaxTrialsReached", timeout_seconds=240)
+    told = status(kube, namespace, "loans")
+    assert told["trials"]["complete"] + told["trials"].get("pruned", 0) == 3
+    wait_for(
+        lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "True",
+        180,
+        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
+    )
+    url = cluster.service_url(namespace, "sentiment")
+    rich, poor = {"income": 95, "age": 40, "housing": "own", "since": "2015-03-15"}, {"income": "12", "housing": "rent"}
+    answer = wait_for(lambda: predict(url, [rich, poor]))
+    assert answer["digest"] == told["model"]["digest"]
+    assert [each["label"] for each in answer["predictions"]] == ["paid", "lost"]
+    installation.check_operator()

@@ -1,0 +1,168 @@
+"""Rows of a table: cells by column, and what is to be found. Every refusal names source, line, value and remedy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from autoglm_api.study import Data
+from autoglm_api.tables.cells import as_number, as_text, is_missing
+from autoglm_api.tables.history import time_of
+from autoglm_trainer.errors import DataError
+
+from .door import Locate, Records, read_records
+from .holding_out import HoldOut
+from .reading import read_splits
+from .splits import Rows, Splits, cut, some
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row.
+
+    Attributes:
+        cells: in the order of the table's `names`.
+        answer: the class, or the number.
+        group: what it belongs to, where the study names such a column.
+    """
+
+    cells: tuple[JsonValue, ...]
+    answer: str | float
+    line: int
+    group: str | None = None
+
+    @property
+    def content(self) -> JsonValue:
+        """Cells and answer."""
+        return [*self.cells, self.answer]
+
+    @property
+    def unit(self) -> Hashable:
+        """Its group; without one its cells."""
+        return self.group if self.group is not None else repr(self.cells)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A study's rows.
+
+    Attributes:
+        names: the columns of the cells.
+        features: those of them that are learned from.
+        roles: role → column, for those that are played.
+        ignored: what the study leaves out.
+    """
+
+    splits: Splits[TableRow]
+    names: tuple[str, ...]
+    features: tuple[str, ...]
+    roles: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+    def column(self, name: str, rows: Sequence[TableRow]) -> list[JsonValue]:
+        """The cells of one column."""
+        place = self.names.index(name)
+        return [row.cells[place] for row in rows]
+
+
+def load_table(data: Data, locate: Locate, *, roles: Mapping[str, str], answer: str, seed: int) -> TableRows:
+    """Read all sources, and hold out validation rows if asked to: the latest ones where a time is named.
+
+    Rows are not cleaned: equal rows of a table are different observations.
+
+    Args:
+        data: the study's `data`; `validation.groupBy` and `validation.timeBy` play the roles `group` and `time`.
+        locate: URI → location.
+        roles: role → column, with defaults.
+        answer: the role that is to be found; `label` is a class, anything else a number.
+        seed: chooses the held-out rows.
+
+    Raises:
+        DataError: with the sentence for the user.
+    """
+    split = data.validation
+    told = {"group": split.group_by, "time": roles.get("time") or split.time_by}
+    roles = {**roles, **{role: name for role, name in told.items() if name}}
+    if split.fraction is not None and "time" in roles and not split.group_by:
+        by_time = split.model_copy(update={"time_by": split.time_by or roles["time"]})
+        data = data.model_copy(update={"validation": by_time})
+    features = _features(read_records(data.train.source, locate), data, roles, answer)
+    kept = (roles[role] for role in ("time", "entity") if role in roles)
+    names = tuple(dict.fromkeys([*features, *kept]))
+    is_class = answer == "label"
+    hold_out = HoldOut[TableRow](
+        stratum=lambda row: str(row.answer) if is_class else "",
+        single="every class has a single row" if is_class else "all are alike",
+    )
+    splits = read_splits(
+        data, locate, lambda records: _read(records, names, roles, answer), hold_out=lambda _: hold_out, seed=seed
+    )
+    return TableRows(splits, names, features, roles, data.ignore)
+
+
+def _features(records: Records, data: Data, roles: Mapping[str, str], answer: str) -> tuple[str, ...]:
+    """The columns to learn from.
+
+    Raises:
+        DataError: a named column is not there, or none is left.
+    """
+    for name in (*roles.values(), *data.features, *data.ignore):
+        if name not in records.columns:
+            found = ", ".join(map(repr, records.columns[:20])) or "none"
+            where = "data.columns" if name in roles.values() else "data.features or data.ignore"
+            raise DataError(
+                f"{records.source}: no column {name!r}; found: {found} (read as {records.format});"
+                f" name the right one in {where}"
+            )
+    left_out = {roles[answer], *data.ignore, *(roles[role] for role in ("group", "entity") if role in roles)}
+    features = tuple(name for name in (data.features or records.columns) if name not in left_out)
+    if not features:
+        raise DataError(f"{records.source}: no column is left to learn from beside {roles[answer]!r}")
+    return features
+
+
+def _read(records: Records, names: Sequence[str], roles: Mapping[str, str], answer: str) -> Rows[TableRow]:
+    missing = [name for name in names if name not in records.columns]
+    # Objects of JSON may leave keys out; a column that a whole file lacks is a mistake.
+    if missing:
+        raise DataError(f"{records.source}: no column {missing[0]!r}, which the training rows have")
+    rows = []
+    for line, row in records:
+        group = as_text(row.get(roles["group"])) if "group" in roles else None
+        cells = tuple(_shared(row.get(name)) for name in names)
+        rows.append(TableRow(cells, _answer(records, line, row.get(roles[answer]), roles, answer), line, group))
+    return some(records, rows, (roles[answer],))
+
+
+def _answer(records: Records, line: int, value: JsonValue, roles: Mapping[str, str], answer: str) -> str | float:
+    where = f"{records.where(line)}: {roles[answer]!r}"
+    if is_missing(value):
+        raise DataError(f"{where} is missing; fill it in or drop the row")
+    found: str | float | None = as_text(value) if answer == "label" else as_number(value)
+    if found is None:
+        wanted = "a text, a number or a boolean" if answer == "label" else "a number"
+        raise DataError(f"{where} must be {wanted}, got {cut(str(value))}")
+    return sys.intern(found) if isinstance(found, str) else found
+
+
+def _shared(value: JsonValue) -> JsonValue:
+    """Words of categories stand in a table again and again, and in memory once."""
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def moment(rows: Rows[TableRow], row: TableRow, place: int, name: str) -> float:
+    """When a row was.
+
+    Raises:
+        DataError: it does not say.
+    """
+    try:
+        time = time_of(name, row.cells[place])
+    except ValueError as error:
+        raise DataError(f"{rows.where(row)}: {error}") from error
+    if time is None:
+        raise DataError(f"{rows.where(row)}: {name!r} is missing, and rows are in time's order; fill it in or drop it")
+    return time

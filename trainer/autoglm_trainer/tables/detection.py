@@ -1,0 +1,92 @@
+"""Which kind each column of a table is, told from its cells in the training rows, and which columns teach nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from autoglm_api.tables import BooleanColumn, CategoryColumn, ColumnKind, Dropped, MomentColumn, NumberColumn
+from autoglm_api.tables.cells import as_moment, as_number, as_text, as_truth, is_missing
+
+# Whole numbers of so few different values may as well be categories.
+MOST_LEVELS = 20
+# Of a category's values; each may become a feature, and rarer ones are all alike.
+MOST_VALUES = 100
+# Of a value that a single row has nothing can be learned.
+_ROWS_OF_A_VALUE = 2
+# A column of texts is a name of rows, or free text, if more than this share of its values stand there once.
+_UNIQUE = 0.9
+# Below so many rows every column may be unique by accident.
+_FEWEST = 20
+_DENSE = 0.5
+_ID = re.compile(r"(^|[_\W])(id|uuid|guid|key)$|^(index|unnamed: \d+)$", re.IGNORECASE)
+
+
+def detect_columns(columns: Mapping[str, Sequence[JsonValue]]) -> tuple[tuple[ColumnKind, ...], tuple[Dropped, ...]]:
+    """Typed columns in the given order, and those that are left out.
+
+    Args:
+        columns: name → cells of the training rows. A list or an object among them makes a column one to leave out.
+    """
+    kept: list[ColumnKind] = []
+    dropped: list[Dropped] = []
+    for name, cells in columns.items():
+        found = _detect(name, cells)
+        if isinstance(found, str):
+            dropped.append(Dropped(name=name, why=found))
+        else:
+            kept.append(found)
+    return tuple(kept), tuple(dropped)
+
+
+def _detect(name: str, cells: Sequence[JsonValue]) -> ColumnKind | str:
+    known = [cell for cell in cells if not is_missing(cell)]
+    texts = [as_text(cell) for cell in known]
+    if not known:
+        return "it is empty"
+    if None in texts:
+        return "it holds lists or objects"
+    counts = Counter(text for text in texts if text is not None)
+    if len(counts) == 1 and len(known) == len(cells):
+        return f"it is always {next(iter(counts))!r}"
+    if all(as_truth(cell) is not None for cell in known):
+        return BooleanColumn(name=name)
+    if all(as_number(cell) is not None for cell in known):
+        return _numbers(name, known, len(cells))
+    moments = [as_moment(cell) for cell in known]
+    if all(moment is not None for moment in moments):
+        return MomentColumn(name=name, hours=any(moment and (moment.hour or moment.minute) for moment in moments))
+    return _words(name, counts, len(cells))
+
+
+def _numbers(name: str, known: Sequence[JsonValue], rows: int) -> NumberColumn | str:
+    numbers = [number for cell in known if (number := as_number(cell)) is not None]
+    whole = all(number.is_integer() for number in numbers)
+    levels = set(numbers)
+    if whole and len(levels) == rows >= _FEWEST:
+        # Some of the numbers may be among the held-out rows.
+        in_turn = (max(levels) - min(levels) + 1) * _DENSE <= rows
+        if in_turn or _ID.search(name):
+            return "it names the rows: every one has a number of its own"
+    few = whole and len(levels) <= MOST_LEVELS
+    return NumberColumn(name=name, levels=tuple(sorted(map(int, levels))) if few else ())
+
+
+def _words(name: str, counts: Counter[str], rows: int) -> CategoryColumn | str:
+    total = sum(counts.values())
+    if rows >= _FEWEST and sum(count == 1 for count in counts.values()) > _UNIQUE * total:
+        words = sum(len(text.split()) for text in counts) / len(counts)
+        if words >= 3:
+            return "it holds free text; text-classification learns from texts"
+        return "it names the rows: nearly every one has a value of its own"
+    # By count, then by word: the same rows in another order give the same table.
+    known = [item for item in counts.items() if item[1] >= _ROWS_OF_A_VALUE]
+    frequent = sorted(known, key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+    return CategoryColumn(
+        name=name,
+        values=tuple(text for text, _ in frequent),
+        shares=tuple(count / rows for _, count in frequent),
+    )
