@@ -150,6 +150,21 @@ def test_every_learner_answers_with_every_feature(tmp_path: Path, method: str, l
     assert "What the columns were taken for" in titles
 
 
+def test_an_ensemble_learns_where_a_fold_lacks_the_only_row_of_a_class(tmp_path: Path) -> None:
+    rows = [{"size": index % 17, "label": "rare" if index == 3 else "usual"} for index in range(40)]
+    source = write_rows(tmp_path / "validation.jsonl", [{"size": 3, "label": "rare"}, {"size": 5, "label": "usual"}])
+    loaded = load(tmp_path, rows, data={"validation": {"source": source}})
+    point = {"method": "ensemble", "folds": 3, "trees": 5, "rounds": 5, "epochs": 1, "leaf_min_rows": 1}
+    assert loaded.fit(point, Control()).evaluate("validation")["auc"] >= 0
+
+
+def test_an_ensemble_learns_from_rows_of_one_moment(tmp_path: Path) -> None:
+    rows = [{"day": index // 30, "size": index % 7, "label": "ab"[index % 7 // 4]} for index in range(60)]
+    loaded = load(tmp_path, rows, data={"columns": {"time": "day"}, "validation": {"fraction": 0.5}})
+    point = {"method": "ensemble", "trees": 5, "rounds": 5, "epochs": 1, "leaf_min_rows": 2}
+    assert loaded.fit(point, Control()).evaluate("validation")["auc"] > 0.9
+
+
 def test_weights_go_to_what_answers_well() -> None:
     truth = np.eye(2)[np.arange(40) % 2]
     good, noise = 0.8 * truth + 0.1, np.full((40, 2), 0.5)

@@ -35,9 +35,7 @@ class Ensemble:
         for member in MEMBERS:
             for fold in held_out.folds:
                 held_out.answer(member.name, fold)
-        judged = np.flatnonzero(lesson.folds >= held_out.folds[0])
-        answers = [held_out.answers[member.name][judged] for member in MEMBERS]
-        weights = greedy_weights(answers, lesson.targets[judged], lesson.weights[judged], classes=lesson.classes)
+        weights = held_out.weights()
         course = lesson.course.quiet()
         everything = np.arange(len(lesson))
         members = tuple(
@@ -84,6 +82,15 @@ class _HeldOut:
         whole[lesson.folds == fold] = answers
         self.done.add((name, fold))
         lesson.course.checkpoint(0, self._write)
+
+    def weights(self) -> list[float]:
+        """Of the members; alike where all training rows are of one moment, so that none can be held out."""
+        if not self.folds:
+            return [1 / len(MEMBERS)] * len(MEMBERS)
+        lesson = self.lesson
+        judged = np.flatnonzero(lesson.folds >= self.folds[0])
+        answers = [self.answers[member.name][judged] for member in MEMBERS]
+        return greedy_weights(answers, lesson.targets[judged], lesson.weights[judged], classes=lesson.classes)
 
     def _whole(self, found: Floats, fold: int) -> bool:
         return not np.isnan(found[self.lesson.folds == fold]).any()

@@ -13,6 +13,8 @@ from autoglm_trainer.tables.graph import Graph
 from .learner import Lesson
 
 _ITERATIONS = 2_000
+# A class with this bias has probability 0.
+_NEVER = -1e9
 
 
 class Linear:
@@ -24,7 +26,11 @@ class Linear:
 
         values = lesson.features.of(lesson.features.scaled, lesson.cells).astype(np.float64)
         strength = lesson.settings.linear_c
-        if lesson.classes:
+        known = np.unique(lesson.truth)
+        if lesson.classes and len(known) == 1:  # a fold may lack the only row of a class
+            weights = np.zeros((values.shape[1], lesson.classes))
+            bias = np.where(np.arange(lesson.classes) == known[0], 0.0, _NEVER)
+        elif lesson.classes:
             model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
             model.fit(values, lesson.truth, sample_weight=lesson.weights)
             weights, bias = _of_classes(model.coef_, model.intercept_, model.classes_.astype(int), lesson.classes)
@@ -62,6 +68,6 @@ def _of_classes(weights: Floats, bias: Floats, known: Floats, classes: int) -> t
     """Of each class; of two the first has weight 0, and one that a fold does not know has probability 0."""
     if len(known) == 2:
         weights, bias = np.stack([np.zeros_like(weights[0]), weights[0]]), np.array([0.0, bias[0]])
-    whole, biases = np.zeros((classes, weights.shape[1])), np.full(classes, -1e9)
+    whole, biases = np.zeros((classes, weights.shape[1])), np.full(classes, _NEVER)
     whole[known], biases[known] = weights, bias
     return whole.T, biases
