@@ -56,23 +56,24 @@ BOOSTING = MethodDeclaration(
 )
 NETWORK = MethodDeclaration(
     name="network",
-    summary="a small neural network with a learned vector for each category",
+    summary="small neural networks with a learned vector for each category, the mean of some",
     trainer="autoglm_trainer.tables.learners.network:Network",
     knobs={
-        "epochs": Knob(30, low=1, high=10_000),
+        "networks": Knob(4, low=1, high=64),
+        "epochs": Knob(15, low=1, high=10_000),
         "network_learning_rate": Knob(2e-3, low=1e-6, high=1),
         "batch_size": Knob(64, low=2, high=65_536),
         "width": Knob(64, low=1, high=4_096),
         "layers": Knob(2, low=1, high=16),
-        "dropout": Knob(0.2, low=0, high=0.9),
+        "dropout": Knob(0.3, low=0, high=0.9),
         "weight_decay": Knob(1e-2, low=0, high=10),
     },
     parameters=(
-        Parameter(name="epochs", int_=IntRange(min=10, max=60, log=True)),
+        Parameter(name="epochs", int_=IntRange(min=5, max=50, log=True)),
         Parameter(name="network_learning_rate", float_=FloatRange(min=3e-4, max=1e-2, log=True)),
         Parameter(name="width", categorical=Choices(choices=(32, 64, 128))),
         Parameter(name="layers", int_=IntRange(min=1, max=3)),
-        Parameter(name="dropout", float_=FloatRange(min=0, max=0.5)),
+        Parameter(name="dropout", float_=FloatRange(min=0.1, max=0.6)),
     ),
 )
 LINEAR = MethodDeclaration(
@@ -137,7 +138,7 @@ _BOOSTING: dict[str, Scalar] = {
 }
 _FOREST: dict[str, Scalar] = {"trees": 300, "tree_min_rows": 2, "tree_features": 0.15}
 _LINEAR: dict[str, Scalar] = {"linear_c": 0.1}
-_NETWORK = dict[str, Scalar](epochs=30, network_learning_rate=2e-3, width=64, layers=2, dropout=0.2)
+_NETWORK = dict[str, Scalar](epochs=15, network_learning_rate=2e-3, width=64, layers=2, dropout=0.3)
 _POINTS = (
     good_point("boosting", **_OWN_POINT, **_BOOSTING),
     good_point("forest", **_OWN_POINT, **_FOREST),

@@ -245,7 +245,7 @@ CASES = (
         asked=_without_answer,
         agree=lambda predictions, row, answer: bool(np.isclose(answer["value"], predictions.answers[row], rtol=1e-5)),
         good=0.9,
-        point={"method": "network", "epochs": 10, "batch_size": 16, "width": 16, "paired_columns": 2},
+        point={"method": "network", "networks": 2, "epochs": 10, "batch_size": 16, "width": 16, "paired_columns": 2},
         taught={"epochs": 60, "network_learning_rate": 1e-2, "dropout": 0.0},
         models=(None,),
         other={"method": "forest", "trees": 20, "integers": "levels"},

@@ -44,6 +44,7 @@ def test_columns_are_told_by_their_cells() -> None:
             "since": [f"2026-01-{index % 28 + 1:02d}" for index in range(count)],
             "at": [f"2026-01-01T{index % 24:02d}:00" for index in range(count)],
             "odd": [*(["3"] * 39), "three"],
+            "score": [index * 7 % 40 for index in range(count)],
             "id": list(range(100, 140)),
             "customer_id": [f"K{index}" for index in range(count)],
             "remarks": [f"the parcel came {index} days late" for index in range(count)],
@@ -60,6 +61,7 @@ def test_columns_are_told_by_their_cells() -> None:
         ("since", "moment"),
         ("at", "moment"),
         ("odd", "category"),
+        ("score", "number"),
     ]
     assert isinstance(kinds[1], NumberColumn)
     assert kinds[1].levels == (0, 1, 2, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from pydantic import JsonValue
 
@@ -68,7 +69,8 @@ def _numbers(name: str, known: Sequence[JsonValue], rows: int) -> NumberColumn |
     levels = set(numbers)
     if whole and len(levels) == rows >= _FEWEST:
         # Some of the numbers may be among the held-out rows.
-        in_turn = (max(levels) - min(levels) + 1) * _DENSE <= rows
+        dense = (max(levels) - min(levels) + 1) * _DENSE <= rows
+        in_turn = dense and all(one < other for one, other in pairwise(numbers))
         if in_turn or _ID.search(name):
             return "it names the rows: every one has a number of its own"
     few = whole and len(levels) <= MOST_LEVELS

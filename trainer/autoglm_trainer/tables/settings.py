@@ -30,6 +30,7 @@ class TableSettings:
         tree_min_rows, leaf_min_rows: training rows in a leaf, at least.
         tree_features, column_share: share of the features that a split, or a tree, may look at.
         leaf_penalty: L2 on the leaves' values. row_share: of the training rows, for each tree.
+        networks: so many are trained side by side, and answer by their mean.
         linear_c: inverse strength of the L2 penalty on scaled features.
         folds: parts of the training rows by whose turns the ensemble's weights are found.
     """
@@ -53,6 +54,7 @@ class TableSettings:
     row_share: float
     column_share: float
     leaf_penalty: float
+    networks: int
     epochs: int
     network_learning_rate: float
     batch_size: int

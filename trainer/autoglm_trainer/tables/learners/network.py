@@ -1,6 +1,8 @@
-"""A small neural network: a learned vector for each category beside the scaled numbers, then layers.
+"""Small neural networks: a learned vector for each category beside the scaled numbers, then layers.
 
-Source: Guo and Berkhahn 2016, "Entity Embeddings of Categorical Variables".
+Source: Guo and Berkhahn 2016, "Entity Embeddings of Categorical Variables". Several, trained on the same batches and
+different only in their beginnings and in dropout, answer by their mean: on small tables one alone is a matter of luck
+(Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles").
 """
 
 from __future__ import annotations
@@ -75,6 +77,19 @@ class _Net(nn.Module):
         return outputs
 
 
+class _Nets(nn.Module):
+    """Some networks of one shape."""
+
+    def __init__(self, members: list[_Net]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @override
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        """(rows, numbers), (rows, categories) → (networks, rows, outputs)."""
+        return torch.stack([member(numbers, codes) for member in self.members])
+
+
 class _Training:
     """Rows, network and optimiser, and where they stand."""
 
@@ -87,7 +102,8 @@ class _Training:
         self.weights = torch.from_numpy(lesson.weights).float()
         values = [codes.values for codes in lesson.features.codes]
         outputs = lesson.classes or 1
-        self.net = _Net(self.numbers.shape[1], values, settings.width, settings.layers, settings.dropout, outputs)
+        shape = (self.numbers.shape[1], values, settings.width, settings.layers, settings.dropout, outputs)
+        self.net = _Nets([_Net(*shape) for _ in range(settings.networks)])
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=settings.network_learning_rate, weight_decay=settings.weight_decay
         )
@@ -110,11 +126,15 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         outputs = self.net(self.numbers[batch], self.codes[batch])
+        truth = self.truth[batch].expand(len(outputs), -1)
         if self.lesson.classes:
-            losses = nn.functional.cross_entropy(outputs, self.truth[batch], reduction="none")
+            losses = nn.functional.cross_entropy(outputs.flatten(0, 1), truth.flatten(), reduction="none").view_as(
+                truth
+            )
         else:
-            losses = (outputs[:, 0] - self.truth[batch]) ** 2
-        (losses * self.weights[batch]).mean().backward()  # type: ignore[no-untyped-call]
+            losses = (outputs[:, :, 0] - truth) ** 2
+        # Summed over the networks, so that each learns as if it were alone.
+        (losses * self.weights[batch]).mean(1).sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -145,9 +165,9 @@ class _Training:
 
 @dataclass(frozen=True)
 class LearnedNetwork:
-    """A network."""
+    """Networks."""
 
-    net: _Net
+    net: _Nets
     features: Features
     is_classifier: bool
 
@@ -156,20 +176,26 @@ class LearnedNetwork:
         self.net.eval()
         with torch.no_grad():
             outputs = self.net(*_inputs(self.features, cells))
-        found: Floats = (outputs.softmax(1) if self.is_classifier else outputs).double().numpy()
+        found: Floats = (outputs.softmax(2) if self.is_classifier else outputs).mean(0).double().numpy()
         return found
 
     def add_to(self, graph: Graph, features: Features) -> str:
         """See `Learned`; the six kinds of nodes are written as they are, which takes milliseconds a trial."""
-        blocks = [features.numbers]
-        for codes, vectors in zip(features.codes, self.net.vectors, strict=True):
-            table = graph.constant(_array(vectors.weight))
-            places = graph.add("Squeeze", code_column(graph, codes.part, codes.values), graph.constant([1], np.int64))
-            blocks.append(graph.add("Gather", table, places, axis=0))
-        hidden = graph.add("Concat", *blocks, axis=1)
-        for layer in self.net.layers:
+        axis = graph.constant([1], np.int64)
+        places = [graph.add("Squeeze", code_column(graph, codes.part, codes.values), axis) for codes in features.codes]
+        answers = [self._add_member(graph, features, places, member) for member in self.net.members]
+        return graph.add("Mul", graph.add("Sum", *answers), graph.constant(1 / len(answers)))
+
+    def _add_member(self, graph: Graph, features: Features, places: list[str], member: nn.Module) -> str:
+        assert isinstance(member, _Net), "all members are"
+        vectors = [
+            graph.add("Gather", graph.constant(_array(each.weight)), place, axis=0)
+            for each, place in zip(member.vectors, places, strict=True)
+        ]
+        hidden = graph.add("Concat", features.numbers, *vectors, axis=1)
+        for layer in member.layers:
             hidden = graph.add("Relu", _linear(graph, hidden, layer))
-        output = _linear(graph, hidden, self.net.output)
+        output = _linear(graph, hidden, member.output)
         return graph.add("Softmax", output, axis=1) if self.is_classifier else output
 
 
