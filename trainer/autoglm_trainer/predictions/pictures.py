@@ -53,7 +53,7 @@ class PicturePredictions(ClassPredictions):
         worst = sorted(wrong, key=lambda row: -self.probabilities[row].max())[:limit]
         return [
             Mistake(
-                item=self.texts[row],
+                item=self.texts[int(row)],
                 truth=self.labels[self.truth[row]],
                 answer=self.labels[self.probabilities[row].argmax()],
                 confidence=float(self.probabilities[row].max()),
