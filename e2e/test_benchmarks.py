@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from benchmarks import fixed_cost, gpu_check, packing, reconcile, tasks, throughput
+from benchmarks import few_shot, fixed_cost, gpu_check, packing, reconcile, tasks, throughput
 from benchmarks.random_glm import write_glm
 from benchmarks.results import Table
 
@@ -35,6 +35,13 @@ def test_a_study_s_worth_is_read_from_its_export(tmp_path: Path) -> None:
     assert 0 < shown["accuracy, tuned"] <= 1
     removed = (shown["accuracy, tuned"] - shown["accuracy, default"]) / (1 - shown["accuracy, default"])
     assert shown["share of the default's error removed"] == pytest.approx(removed)
+
+
+def test_a_network_that_a_study_pretrained_is_what_the_next_studies_begin_with(tmp_path: Path) -> None:
+    found = figures(few_shot.run(tmp_path, few_shot.SMALL))
+    accuracies = [figure for what, figure in found.items() if ": accuracy" in what]
+    assert len(accuracies) == 4
+    assert all(0 <= figure <= 1 for figure in accuracies)
 
 
 def test_workers_that_share_a_device_train_all_trials_of_their_study(tmp_path: Path) -> None:
