@@ -11,6 +11,7 @@ from typing_extensions import override
 from autoglm_api.names import LABEL_ENDPOINT_UID, LABEL_MANAGED_BY, LABEL_STUDY_UID, MANAGED_BY
 
 from .children import Children
+from .echoes import Echoes
 from .hearing import Hearing
 from .kube import DEPLOYMENTS, ENDPOINTS, JOBS, PODS, SERVICES, STUDIES, Object, Resource
 from .observation import Job, Pod
@@ -64,7 +65,7 @@ class Owners:
         return [key for key in self._keys.values() if (key.kind, key.namespace) == (ENDPOINTS.plural, namespace)]
 
 
-def build_registry(queue: WorkQueue, children: Children, hearing: Hearing) -> kopf.OperatorRegistry:
+def build_registry(queue: WorkQueue, children: Children, hearing: Hearing, echoes: Echoes) -> kopf.OperatorRegistry:
     """The handlers, around the queue that they fill, the children that they show, and what they have heard of."""
     registry, owners = kopf.OperatorRegistry(), Owners()
 
@@ -74,7 +75,10 @@ def build_registry(queue: WorkQueue, children: Children, hearing: Hearing) -> ko
         gone = event["type"] == "DELETED"
         owners.see(uid, key, gone=gone)
         hearing.hear(uid, body.meta["resourceVersion"], gone=gone)
-        queue.mark(key)
+        if gone or not echoes.holds(body):
+            queue.mark(key)
+        if gone:
+            echoes.forget(uid)
         if resource.plural == STUDIES.plural:
             for endpoint in owners.endpoints_in(namespace):
                 queue.mark(endpoint)

@@ -124,7 +124,7 @@ async def _watch(sight: Sight, queue: WorkQueue, hearing: Hearing, stop: asyncio
 
 
 async def _run_kopf(queue: WorkQueue, sight: Sight, hearing: Hearing, stop: asyncio.Event) -> None:
-    registry = build_registry(queue, sight.children, hearing)
+    registry = build_registry(queue, sight.children, hearing, sight.echoes)
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:

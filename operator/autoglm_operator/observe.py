@@ -17,6 +17,7 @@ from autoglm_store.errors import SchemaMismatch, StoreError
 from .children import Children
 from .database import secret_url
 from .databases import Away, Databases
+from .echoes import Echoes
 from .kube import CLAIMS, NAMESPACES, PODS, SECRETS, STUDIES, Kube, NotFound, Rejected
 from .manifests.job import artifacts_secret
 from .manifests.pod import Place, claims
@@ -67,6 +68,7 @@ class Sight:
     Attributes:
         memories: by study key.
         recent: what all studies of a namespace share.
+        echoes: what we have written to studies.
     """
 
     kube: Kube
@@ -75,6 +77,7 @@ class Sight:
     settings: Settings
     memories: dict[Key, Memory] = field(default_factory=dict)
     recent: Recent = field(init=False)
+    echoes: Echoes = field(default_factory=Echoes)
 
     def __post_init__(self) -> None:
         """Share answers of the same API server."""

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 0.5
 BACKOFF_LIMIT_SECONDS = 60.0
+PUT_OFF_SECONDS = 0.2
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +90,15 @@ class WorkQueue:
             return
         if timer is not None:
             timer.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.mark, key)
+        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._due, key)
+
+    def _due(self, key: Key) -> None:
+        """An appointment has come. What it is about is often being done right now: then it is put off a little."""
+        del self._timers[key]
+        if key in self._running:
+            self.mark_after(key, PUT_OFF_SECONDS)
+        else:
+            self.mark(key)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""

@@ -86,8 +86,8 @@ class StudyReconciler:
                 await self._create(action, memory, now)
             case Apply() | Patch() | Delete() | EmitEvent():
                 await apply_one(self._sight.kube, action)
-            case WriteStatus():
-                await apply_one(self._sight.kube, action)
+            case WriteStatus(resource=resource, namespace=namespace, name=name, status=status):
+                self._sight.echoes.wrote(await self._sight.kube.apply_status(resource, namespace, name, status))
                 memory.status_written = now
             case ProvisionDatabase(namespace=namespace):
                 await self._provision(namespace, memory)

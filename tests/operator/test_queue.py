@@ -66,6 +66,28 @@ async def test_a_key_marked_while_it_runs_runs_once_more_and_never_beside_itself
         await until(lambda: queue.idle() and runs == 2)
 
 
+async def test_appointments_that_come_while_a_key_runs_are_one_run_a_moment_later() -> None:
+    starts: list[float] = []
+    now = asyncio.get_running_loop().time
+    gate = asyncio.Event()
+
+    async def reconcile(_: Key) -> None:
+        starts.append(now())
+        await gate.wait()
+
+    async with running(reconcile) as queue:
+        queue.mark(ONE)
+        await until(lambda: len(starts) == 1)
+        for _ in range(3):
+            queue.mark_after(ONE, 0.0)
+            await until(lambda: queue._timers[ONE].when() > now() + queue_module.PUT_OFF_SECONDS / 2)
+        ended = now()
+        gate.set()
+        await until(lambda: queue.idle() and len(starts) == 2)
+        assert starts[1] > ended
+        assert queue._timers == {}
+
+
 async def test_different_keys_run_side_by_side() -> None:
     inside, gate = set[Key](), asyncio.Event()
 
