@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from tests.postgres import start_postgres
 
 from autoglm_api.names import LABEL_MANAGED_BY
-from autoglm_operator.kube import JOBS, NAMESPACES, STUDIES, Kube, Object, Resource
+from autoglm_operator.kube import JOBS, NAMESPACES, STUDIES, Kube, Object, Resource, read_proxy_once
 from benchmarks.results import Aim, Row, Table, times
 from benchmarks.studies import MODEL
 from benchmarks.workers import REPOSITORY, start
@@ -188,6 +188,7 @@ async def _connected(kubeconfig: Path) -> AsyncIterator[Kube]:
         config_file=str(kubeconfig), client_configuration=configuration
     )
     configuration.connection_pool_maxsize = 64
+    read_proxy_once(configuration)  # as the operator does
     async with Kube(client.ApiClient(configuration), timeout_seconds=60.0) as kube:
         yield kube
 

@@ -28,7 +28,7 @@ class Echoes:
         """
         metadata, status = body["metadata"], body.get("status") or {}
         ours = self._versions.get(metadata["uid"]) == metadata["resourceVersion"]
-        return ours and status.get("observedGeneration") == metadata.get("generation")
+        return bool(ours and status.get("observedGeneration") == metadata.get("generation"))
 
     def forget(self, uid: str) -> None:
         """The object is gone."""
