@@ -44,7 +44,7 @@ def rows(name, pairs, encoding="utf-8"):
 
 rows("good.csv", [("a fine day", "praise"), ("a bad day", "complaint")])
 rows("one-label.csv", [("a fine day", "praise")])
-rows("third-label.csv", [("a fine day", "praise"), ("a strange day", "question")])
+rows("third-label.csv", [("a lovely day", "praise"), ("a strange day", "question")])
 rows("latin.csv", [("a caf\\u00e9", "praise"), ("a bad day", "complaint")], "latin-1")
 rows("columns.csv", [("a fine day", "praise"), ("a bad day", "complaint")])
 (root / "columns.csv").write_text((root / "columns.csv").read_text().replace("label", "stars", 1))
