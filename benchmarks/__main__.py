@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import few_shot, fixed_cost, reconcile, search, tasks, throughput
+from benchmarks import few_shot, fixed_cost, reading, reconcile, search, tasks, throughput
 from benchmarks.results import Table, machine
 
 Benchmark = Callable[[Path, bool], Table]
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "search": lambda folder, small: search.run(folder, search.SMALL if small else search.FULL),
     "few_shot": lambda folder, small: few_shot.run(folder, few_shot.SMALL if small else few_shot.FULL),
     "tasks": lambda folder, small: tasks.run(folder, tasks.SMALL if small else tasks.FULL),
+    "reading": lambda folder, small: reading.run(folder, reading.SMALL if small else reading.FULL),
 }
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .errors import CliError
+from .inspect import inspect
 from .plan import plan
 from .report import report
 from .reproduce import reproduce
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (validate, plan, run, status, report, reproduce, serve, tasks):
+for command in (validate, inspect, plan, run, status, report, reproduce, serve, tasks):
     app.command()(command)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import __main__ as command
-from benchmarks import search, tasks, throughput
+from benchmarks import reading, search, tasks, throughput
 from benchmarks.fixed_cost import Stay
 from benchmarks.reconcile import Measured, bare_job, study
 from benchmarks.results import Table
@@ -127,3 +127,13 @@ def test_command_refuses_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         command.main(["nothing"])
     assert "unknown benchmark 'nothing'; known: fixed_cost, throughput, reconcile" in capsys.readouterr().err
+
+
+def test_reading_counts_every_row_and_keeps_a_sample_of_them(tmp_path: Path) -> None:
+    table = reading.run(tmp_path, reading.SMALL)
+    assert [row.unit for row in table.rows] == ["MiB", "MB/s", "MiB", "MB/s"]
+    assert all(row.figure > 0 for row in table.rows)
+    path = tmp_path / "more.jsonl"
+    count = reading.write(path, 2**18)
+    assert reading.measure(reading.READ_ALL, path, 10).rows == count
+    assert 30 < reading.measure(reading.READ_A_SAMPLE, path, 50).rows < 50

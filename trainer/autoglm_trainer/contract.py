@@ -231,6 +231,14 @@ class Compares(Protocol):
         """For a winner at `parameters`: name → the point that the report trains beside it, on the same rows."""
 
 
+@runtime_checkable
+class ShowsData(Protocol):
+    """A loaded task that has something to show of its rows."""
+
+    def data_sections(self) -> list[Section]:
+        """What the report shows of the rows: what cleaning did, labels in doubt."""
+
+
 class LoadedTask(Protocol):
     """A task with model and data in memory."""
 

@@ -21,7 +21,7 @@ from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
 from .contenders import Unattended, contenders, winners_cost
-from .contract import Completes, ExportDescription, FittedModel, LoadedTask, Places, SplitName
+from .contract import Completes, ExportDescription, FittedModel, LoadedTask, Places, ShowsData, SplitName
 from .errors import NothingToExport
 from .report import COMPARISON, ReportContent, render_comparison, render_model_card, render_report
 from .tasks import get_task
@@ -116,6 +116,7 @@ def _judge(
         rows=loaded.row_counts,
         versions=versions(),
         training_seed=training_seed(run, origin_of(winner)),
+        data_sections=tuple(loaded.data_sections()) if isinstance(loaded, ShowsData) else (),
         cpu_seconds=time.process_time() - started,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )

@@ -13,7 +13,7 @@ from autoglm_api.catalog import TASKS
 from autoglm_api.manifest import DataDigests
 from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial
-from autoglm_trainer.contract import Predictions
+from autoglm_trainer.contract import Predictions, Section
 from autoglm_trainer.metrics import Floats, bootstrap, interval
 
 
@@ -62,6 +62,7 @@ class ReportContent:
         missing: why a contender is missing, a sentence each.
         overlap: judged rows whose text also stands in the training rows.
         rows: row counts by split.
+        data_sections: what is shown of the rows.
         cpu_seconds: CPU time of the export itself.
     """
 
@@ -79,6 +80,7 @@ class ReportContent:
     training_seed: int
     cpu_seconds: float
     created: str
+    data_sections: tuple[Section, ...] = ()
 
     @property
     def winner(self) -> Contender:

@@ -52,7 +52,7 @@ def render_report(content: ReportContent) -> str:
         states=_tally(content),
         table=_table(content),
         names=[parameter.name for parameter in content.run.parameters],
-        sections=[_section(section) for section in content.winner.predictions.sections()],
+        sections=[_section(section) for section in (*content.winner.predictions.sections(), *content.data_sections)],
         mistakes=content.winner.predictions.mistakes(_MISTAKES),
         wrong=content.winner.predictions.wrong(),
         worker_seconds=sum(map(_seconds, content.trials)),

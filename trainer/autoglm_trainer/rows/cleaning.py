@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from autoglm_trainer.contract import Section, Table
 from autoglm_trainer.errors import DataError
 
 from .door import Numbered, Records
@@ -125,6 +126,22 @@ class Cleaning:
     def _tell(self, source: str, before: int, after: int) -> None:
         if after < before:
             log.info("%s: %d of %d training rows are left out by cleaning", source, before - after, before)
+
+
+def change_tables(changes: Sequence[Change]) -> list[Section]:
+    """For the report: a row a change, with the first rows that it befell; no table where nothing was changed."""
+    if not changes:
+        return []
+    rows = [
+        (
+            change.what,
+            change.count,
+            "; ".join(f"{place.rsplit('/', 1)[-1]}: {said}" for place, said in change.examples[:2]),
+        )
+        for change in changes
+    ]
+    note = "Rows to validate and test on are as they were. With data.cleaning: Off those to train on are, too."
+    return [Table("What cleaning did to the training rows", note, ("change", "rows", "for example"), tuple(rows))]
 
 
 def washed_text(value: JsonValue) -> JsonValue:

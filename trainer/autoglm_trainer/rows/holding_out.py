@@ -153,6 +153,15 @@ def times_of(rows: Rows[R], values: Mapping[int, JsonValue], column: str) -> lis
     return [moment for (moment, _), _ in found]
 
 
+def is_moment(text: str) -> bool:
+    """Whether a text is a date or time in ISO 8601."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _moment(where: str, value: JsonValue) -> tuple[float, bool]:
     """Seconds, or the number itself; and whether it is a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):

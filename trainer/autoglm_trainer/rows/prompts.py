@@ -48,15 +48,19 @@ def load_prompts(data: Data, locate: Locate, *, seed: int) -> Splits[Answered]:
         DataError: with the sentence for the user.
     """
     columns = TEXT_GENERATION.named_columns(data.columns)
-    names = (columns["prompt"], columns["answer"])
     return read_splits(
         data,
         locate,
         lambda records: read_prompts(records, columns),
         hold_out=lambda _: _HOLD_OUT,
         seed=seed,
-        cleanable=Cleanable(names, rewritten=names),
+        cleanable=cleanable(columns),
     )
+
+
+def cleanable(columns: Mapping[str, str]) -> Cleanable:
+    """What cleaning may do to training rows. `columns`: role → name."""
+    return Cleanable((columns["prompt"], columns["answer"]), rewritten=(columns["prompt"], columns["answer"]))
 
 
 def read_prompts(records: Records, columns: Mapping[str, str]) -> Rows[Answered]:

@@ -62,13 +62,18 @@ def load_questions(data: Data, locate: Locate, *, seed: int) -> Splits[Question]
         lambda records: read_questions(records, columns),
         hold_out=lambda _: _HOLD_OUT,
         seed=seed,
-        cleanable=Cleanable((columns["question"], columns["context"])),
+        cleanable=cleanable(columns),
     )
     if all(row.start is None for row in splits.train):
         raise DataError(
             f"{data.train.source}: none of the {len(splits.train)} training rows has an answer; add some that have"
         )
     return splits
+
+
+def cleanable(columns: Mapping[str, str]) -> Cleanable:
+    """What cleaning may do to training rows. `columns`: role → name."""
+    return Cleanable((columns["question"], columns["context"]))
 
 
 def read_questions(records: Records, columns: Mapping[str, str]) -> Rows[Question]:

@@ -76,7 +76,7 @@ def load_tagged(data: Data, locate: Locate, *, seed: int) -> TaggedSentences:
         lambda records: read_tagged(records, columns),
         hold_out=_by_rarest_type,
         seed=seed,
-        cleanable=Cleanable((columns["tokens"], columns["tags"])),
+        cleanable=cleanable(columns),
     )
     types = sorted(set[str]().union(*(row.types for row in splits.train)))
     if not types:
@@ -95,6 +95,11 @@ def _by_rarest_type(rows: Rows[Sentence]) -> HoldOut[Sentence]:
         stratum=lambda row: min(row.types, key=lambda kind: (counts[kind], kind), default=OUTSIDE),
         single="every entity type has a single sentence",
     )
+
+
+def cleanable(columns: Mapping[str, str]) -> Cleanable:
+    """What cleaning may do to training rows. `columns`: role → name."""
+    return Cleanable((columns["tokens"], columns["tags"]))
 
 
 def read_tagged(records: Records, columns: Mapping[str, str]) -> Rows[Sentence]:

@@ -87,7 +87,7 @@ def load_texts(data: Data, locate: Locate, *, seed: int) -> LabelledTexts:
         lambda records: read_texts(records, columns),
         hold_out=lambda _: _HOLD_OUT,
         seed=seed,
-        cleanable=Cleanable((columns["text"], columns["label"]), rewritten=(columns["text"],)),
+        cleanable=cleanable(columns),
     )
     several = any(row.several for row in splits.train)
     labels = tuple(sorted({label for row in splits.train for label in row.labels}))
@@ -96,6 +96,11 @@ def load_texts(data: Data, locate: Locate, *, seed: int) -> LabelledTexts:
     for split, rows in splits.by_name.items():
         _check_labels(rows, split, data.train.source, labels, several=several)
     return LabelledTexts(splits, labels, several=several)
+
+
+def cleanable(columns: Mapping[str, str]) -> Cleanable:
+    """What cleaning may do to training rows. `columns`: role → name."""
+    return Cleanable((columns["text"], columns["label"]), rewritten=(columns["text"],))
 
 
 def read_texts(records: Records, columns: Mapping[str, str]) -> Rows[LabelledText]:

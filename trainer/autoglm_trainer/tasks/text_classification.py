@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from autoglm_api.base import Scalar
 from autoglm_api.catalog.text_classification import TEXT_CLASSIFICATION
 from autoglm_api.run import Run
+from autoglm_trainer.baselines.suspects import suspect_tables
 from autoglm_trainer.baselines.tfidf import baseline_probabilities, fit_baseline
-from autoglm_trainer.contract import ExportDescription, Places
+from autoglm_trainer.contract import ExportDescription, Places, Section
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
 from autoglm_trainer.model.base import BaseModel, load_model
@@ -78,6 +79,10 @@ class ClassifiedTexts:
     def labels(self) -> tuple[str, ...]:
         """The classes, sorted."""
         return self.data.labels
+
+    def doubts(self) -> list[Section]:
+        """Labels that TF-IDF doubts; of texts with one label each."""
+        return [] if self.data.several else suspect_tables(self.data.splits.train)
 
     @property
     def splits(self) -> Splits[LabelledText]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from typing_extensions import override
 
 from autoglm_api.base import Scalar
 from autoglm_api.catalog import TaskDeclaration
-from autoglm_trainer.contract import ExportDescription, Predictions
+from autoglm_trainer.contract import ExportDescription, Predictions, Section
 from autoglm_trainer.methods import Loss
 from autoglm_trainer.metrics import Floats
 from autoglm_trainer.model.base import BaseModel
@@ -57,6 +57,14 @@ class Learning(Protocol):
     @property
     def baseline_name(self) -> str:
         """What it is, in two or three words."""
+
+
+@runtime_checkable
+class Doubts(Protocol):
+    """A problem whose labels may be wrong, and can be doubted."""
+
+    def doubts(self) -> list[Section]:
+        """Labels that a simple model doubts, for the report; looked for when this is called."""
 
 
 class Problem(Learning, Protocol):

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
-from autoglm_trainer.contract import ExportDescription, MemoryEstimate, Predictions, SplitName, TrialControl
+from autoglm_trainer.contract import ExportDescription, MemoryEstimate, Predictions, Section, SplitName, TrialControl
 from autoglm_trainer.errors import DataError, Infeasible
 from autoglm_trainer.methods import Fitting, Kept, Method, get_method
 from autoglm_trainer.metrics import Floats, latency_p95_ms
@@ -37,9 +37,10 @@ from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, limit_byt
 from autoglm_trainer.model.network import Network, numbers
 from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.model.prompted import Guided
+from autoglm_trainer.rows.cleaning import change_tables
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
 
-from .problem import Learning, Problem
+from .problem import Doubts, Learning, Problem
 from .ranks import Following, Order, Ranks, Verdict
 
 WEIGHTS, SETTINGS = "weights.safetensors", "settings.json"
@@ -114,6 +115,11 @@ class LoadedTuned(Generic[P, B]):
         """What a plain method answers."""
         self.check_split(split)
         return self.problem.baseline(split)
+
+    def data_sections(self) -> list[Section]:
+        """What cleaning did to the training rows, and labels in doubt."""
+        changes = change_tables(self.problem.splits.changes)
+        return [*changes, *self.problem.doubts()] if isinstance(self.problem, Doubts) else changes
 
     def check_split(self, split: str) -> None:
         """Refuse a split without rows.

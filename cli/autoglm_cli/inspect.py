@@ -1,0 +1,174 @@
+"""`autoglm inspect`: what a study would read of a file, before there is a study."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoglm_api.catalog import TASKS, TaskDeclaration, recognised_roles
+from autoglm_api.locations import locate_rows
+from autoglm_api.problems import did_you_mean
+
+from .errors import CliError, UsageError
+from .extras import require
+from .sections import Section, print_sections
+
+if TYPE_CHECKING:
+    from autoglm_trainer.rows.door import Records
+    from autoglm_trainer.rows.inspection import Column, Inspection
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+_SHOWN = 20
+_SUSPECTS = 10
+
+
+def inspect(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file or folder here, or a URI (s3://, gs://, hf://).")],
+    task: Annotated[str | None, typer.Option(help="Look at it as this task; left out, the one that fits.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="ROLE=NAME, as in data.columns; may be repeated.")] = None,
+    claims: Annotated[Path, typer.Option(help="The folder that stands for a cluster's claims.")] = Path(),
+) -> None:
+    """Show what would be read: rows, columns, types, labels, problems, and the task that fits."""
+    roles = _roles(column or [])
+    if task is not None and task not in TASKS:
+        raise UsageError(f"unknown task {task}{did_you_mean(task, TASKS)}")
+    path = Path(data)
+    if "://" not in data and not path.exists():
+        raise UsageError(f"{data}: there is no such file")
+    if path.is_dir() or zipfile.is_zipfile(path):
+        print_sections(_pictures(path))
+        return
+    require("trainer")
+    from autoglm_trainer.errors import DataError, TrainerError
+    from autoglm_trainer.rows.door import read_records
+    from autoglm_trainer.rows.inspection import inspect as inspect_rows
+
+    source = data if "://" in data else path.resolve().as_uri()
+    try:
+        records = read_records(source, partial(locate_rows, claims_root=claims, credentials={}))
+        found = inspect_rows(records)
+    except TrainerError as error:
+        raise CliError(str(error)) from error
+    chosen, named = _task(found, TASKS[task] if task else None, roles)
+    print_sections(_sections(data, found, chosen, named))
+    if chosen:
+        try:
+            print_sections(_problems(chosen, records, named))
+        except DataError as error:
+            raise CliError(f"{chosen.name} cannot read it: {error}") from error
+
+
+def _roles(given: list[str]) -> dict[str, str]:
+    for one in given:
+        if not all(one.partition("=")):
+            raise UsageError(f"--column {one}: write ROLE=NAME, such as text=review")
+    return {role: name for role, _, name in (one.partition("=") for one in given)}
+
+
+def _task(
+    found: Inspection, task: TaskDeclaration | None, roles: Mapping[str, str]
+) -> tuple[TaskDeclaration | None, dict[str, str]]:
+    """The task that is asked for, or whose columns are there; and its role → column."""
+    if found.records.format == "CoNLL" and task is None:
+        task = TASKS["token-classification"]
+    recognised = recognised_roles(TASKS, found.columns)
+    if task is None:
+        wanted = {**recognised, **roles}
+        task = next((each for each in TASKS.values() if wanted and wanted.keys() <= each.columns.keys()), None)
+    if task is None:
+        return None, {}
+    try:
+        return task, task.named_columns(roles)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _sections(
+    data: str, found: Inspection, task: TaskDeclaration | None, named: Mapping[str, str]
+) -> Iterator[Section]:
+    yield data, [("read as", str(found.records.detected)), ("rows", f"{found.count:,}")]
+    yield "Columns", [(name, _described(column, found.count)) for name, column in found.columns.items()]
+    if task is None:
+        told = "none of the known columns is there; name yours: --column text=NAME --column label=NAME"
+        yield "Task", [("task: auto", f"finds no task: {told}")]
+        return
+    told = ", ".join(f"{role} = {name}" for role, name in named.items())
+    yield "Task", [("task", f"{task.name}: {task.summary}"), ("columns", told)]
+    from autoglm_trainer.rows.inspection import answer_column
+
+    answers = answer_column(task, found.records, named)
+    if answers is not None and answers in found.columns:
+        values = found.columns[answers].values
+        more = [("…", f"{len(values) - _SHOWN:,} more")] if len(values) > _SHOWN else []
+        shown = [(value[:60], f"{count:,}") for value, count in values.most_common(_SHOWN)]
+        yield f"Labels ({answers})", [*shown, *more]
+
+
+def _described(column: Column, count: int) -> str:
+    from autoglm_trainer.rows.inspection import MOST_DISTINCT
+
+    told = [column.kind]
+    if column.missing:
+        told.append(f"{column.missing:,} missing ({column.missing / max(1, count):.0%})")
+    distinct = len(column.values)
+    told.append(f"{distinct:,}{' or more' if distinct >= MOST_DISTINCT else ''} different")
+    if column.shortest is not None and column.kinds.keys() & {"text", "list"}:
+        unit = "elements" if column.kinds.keys() == {"list"} else "characters"
+        mean = column.total / max(1, count - column.missing)
+        told.append(f"{column.shortest:,} to {column.longest:,} {unit}, {mean:,.0f} on average")
+    return ", ".join(told)
+
+
+def _problems(task: TaskDeclaration, records: Records, named: Mapping[str, str]) -> Iterator[Section]:
+    """What cleaning would change, labels that contradict each other, and labels that a simple model doubts."""
+    from autoglm_trainer.rows.inspection import conflicts, read_for
+    from autoglm_trainer.rows.texts import LabelledText
+
+    rows, changes = read_for(task, records, named)
+    found = [
+        (change.what, f"{change.count:,} rows; first {_short(change.examples[0][0])}: {change.examples[0][1]}")
+        for change in changes
+    ]
+    for place, said in conflicts(rows)[:_SUSPECTS]:
+        found.append(("one text, two labels", f"{_short(place)}, {said}"))
+    if len(rows) and all(isinstance(row, LabelledText) and not row.several for row in rows):
+        from autoglm_trainer.baselines.suspects import suspects
+
+        for each in suspects(rows, _SUSPECTS):
+            told = f"{each.label}; by the other rows {each.suggested} ({each.confidence:.0%})"
+            found.append(("label in doubt", f"{_short(each.place)}: {each.text[:60]!r} is {told}"))
+    yield "Problems", found or [("none", "cleaning would change nothing")]
+
+
+def _short(place: str) -> str:
+    return place.rsplit("/", 1)[-1]
+
+
+def _pictures(path: Path) -> Iterator[Section]:
+    """A folder or zip of pictures by class: each class is the folder that its pictures lie in."""
+    if path.is_dir():
+        names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+        kind = "a folder"
+    else:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+        kind = "a zip archive"
+    pictures = [PurePosixPath(name) for name in names if name.lower().endswith(PICTURES)]
+    if not pictures:
+        raise CliError(f"{path}: {kind} of {len(names)} files, none of them a picture ({', '.join(PICTURES)})")
+    classes = Counter(str(picture.parent) for picture in pictures)
+    yield (
+        str(path),
+        [("read as", f"{kind} of pictures"), ("pictures", f"{len(pictures):,}"), ("classes", f"{len(classes):,}")],
+    )
+    more = [("…", f"{len(classes) - _SHOWN:,} more")] if len(classes) > _SHOWN else []
+    yield "Classes", [*((name, f"{count:,}") for name, count in classes.most_common(_SHOWN)), *more]
+    other = len(names) - len(pictures)
+    if other:
+        yield "Problems", [("no pictures", f"{other:,} other files")]

@@ -1,0 +1,106 @@
+"""`autoglm inspect` shows what would be read, and ends with a sentence where nothing can be."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from autoglm_cli.errors import CliError
+from autoglm_cli.main import app
+
+
+def inspect(*arguments: str) -> str:
+    answer = CliRunner().invoke(app, ["inspect", *arguments], env={"COLUMNS": "300"})
+    if answer.exception is not None:
+        raise answer.exception
+    return " ".join(answer.output.split())
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return str(path)
+
+
+def test_rows_columns_labels_problems_and_the_task_are_shown(tmp_path: Path) -> None:
+    words = {"good": "lovely great fine", "bad": "awful poor sad"}
+    rows: list[dict[str, Any]] = [
+        {"text": f"{words[label].split()[n % 3]} {label} thing {n}", "label": label}
+        for n in range(20)
+        for label in words
+    ]
+    rows += [{"text": "lovely good great thing", "label": "bad", "stars": 4}, {"text": "", "label": "bad"}, rows[0]]
+    rows += [{**rows[1], "label": "good"}]
+    said = inspect(write(tmp_path / "rows.jsonl", rows))
+    for part in (
+        "read as JSONL, UTF-8",
+        "rows 44",
+        "stars whole number, 43 missing (98%), 1 different",
+        "good 22",
+        "task text-classification",
+        "left out: 'text' is empty 1 rows; first rows.jsonl, line 42",
+        "left out: repeats an earlier row 1 rows; first rows.jsonl, line 43, as line 1",
+        "one text, two labels rows.jsonl, line 44",
+        "label in doubt rows.jsonl, line 41: 'lovely good great thing' is bad; by the other rows good",
+    ):
+        assert part in said, said
+
+
+def test_columns_and_task_can_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("这,那\n很好,a\n不好,b\n", encoding="gb18030")
+    assert "finds no task" in inspect(str(file))
+    said = inspect(str(file), "--task", "text-classification", "--column", "text=这", "--column", "label=那")
+    assert "CSV, GB18030" in said
+    assert "columns text = 这, label = 那" in said
+
+
+def test_tags_of_conll_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_text("Ada\tB-name\nwrote\tO\n\nit\tO\n")
+    said = inspect(str(tmp_path / "rows"))
+    assert "read as CoNLL" in said
+    assert "task token-classification" in said
+    assert "O 2 B-name 1" in said
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_are_counted_by_class(tmp_path: Path, packed: bool) -> None:
+    folder = tmp_path / "pictures"
+    names = ["cat/1.png", "cat/2.JPG", "dog/1.png", "notes.txt"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+            for name in names:
+                archive.write(folder / name, name)
+    said = inspect(str(tmp_path / "pictures.zip" if packed else folder))
+    assert "pictures 3 classes 2" in said
+    assert "cat 2 dog 1" in said
+    assert "1 other files" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said", "code"),
+    [
+        (None, (), "there is no such file", 2),
+        (b"", (), "the file is empty", 1),
+        (b"caf\xe9\n", (), "not UTF-8", 1),
+        (b"text,label\na,b\n", ("--task", "text-classifikation"), "unknown task", 2),
+        (b"text,label\na,b\n", ("--column", "text"), "write ROLE=NAME", 2),
+        (b"text,label\na,b\n", ("--task", "question-answering"), "question-answering cannot read it", 1),
+    ],
+)
+def test_what_cannot_be_read_ends_with_a_sentence(
+    tmp_path: Path, content: bytes | None, options: tuple[str, ...], said: str, code: int
+) -> None:
+    file = tmp_path / "rows.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CliError, match=said) as caught:
+        inspect(str(file), *options)
+    assert caught.value.exit_code == code
