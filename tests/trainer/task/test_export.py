@@ -69,8 +69,10 @@ def store(root: Path) -> Artifacts:
 def prepare(model: Path, root: Path) -> tuple[optuna.Study, Run, LoadedTuned]:
     """A study with finished trials of every kind, their weights where a worker puts them."""
     hostile = [{"text": ATTACK, "label": "blue"}, {"text": "sky </style> `x` | y", "label": "green"}]
-    data = {"test": {"source": write_rows(root / "test.jsonl", [*colour_rows(30, start=100), *hostile])}}
-    train = write_rows(root / "train.jsonl", colour_rows(60))
+    test = write_rows(root / "test.jsonl", [*colour_rows(30, start=100), *hostile])
+    data = {"test": {"source": test}, "cleaning": "Standard"}
+    blank = {"text": " \t", "label": "red</td>"}
+    train = write_rows(root / "train.jsonl", [*colour_rows(60), blank])
     run = make_run(f"file://{model}", train, artifacts=f"file://{root}/store", data=data, parameters=PARAMETERS)
     task = get_task(run.task).load(run, make_places(root))
     assert isinstance(task, LoadedTuned)
@@ -251,6 +253,9 @@ def test_the_report_shows_winner_default_and_baseline_with_intervals(
 ) -> None:
     assert manifest.test is not None
     assert f"accuracy {manifest.test['accuracy']:.3f} on test rows" in page.text
+    assert "What cleaning did to the training rows" in page.text
+    assert "left out: 'text' is empty" in page.text
+    assert "train.jsonl, line 61" in page.text
     for shown in (
         "winner",
         "default configuration",
