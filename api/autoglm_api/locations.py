@@ -58,6 +58,20 @@ def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Lo
             raise ValueError(f"{uri}: {scheme}:// is not a place for files; known: {known}")
 
 
+def check_rows_uri(uri: str) -> str:
+    """The same URI, if it may name rows.
+
+    Raises:
+        ValueError: it names a model only: a package, or a repository of the hub that is no data set.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "package":
+        raise ValueError(f"{uri}: packages carry models, no rows")
+    if parts.scheme == "hf" and not _HUB_FILE.fullmatch(f"{parts.netloc}{unquote(parts.path)}"):
+        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
+    return uri
+
+
 def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
     """As `locate`, for rows, which may also be a file of a data set on the Hugging Face hub.
 
@@ -67,9 +81,8 @@ def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) 
     parts = urlsplit(uri)
     if parts.scheme != "hf":
         return locate(uri, claims_root=claims_root, credentials=credentials)
+    check_rows_uri(uri)
     path = f"{parts.netloc}{unquote(parts.path)}"
-    if not _HUB_FILE.fullmatch(path):
-        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
     return Location("hf", path, {"token": credentials["HF_TOKEN"]} if credentials.get("HF_TOKEN") else {})
 
 

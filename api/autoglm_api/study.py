@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from .base import Identifier, Model, Name, Number, Scalar
+from .locations import check_rows_uri
 from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
 from .pruners import Pruner, check_pruner
 from .samplers import Sampler, check_sampler
@@ -17,6 +18,7 @@ GROUP = "autoglm.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+RowsUri = Annotated[SourceUri, AfterValidator(check_rows_uri)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -31,7 +33,7 @@ class ModelSource(Model):
 class Split(Model):
     """Rows that are read from one place."""
 
-    source: SourceUri
+    source: RowsUri
 
 
 class TrainingRows(Split):
@@ -46,7 +48,7 @@ class Validation(Model):
     The fraction is stratified; or whole groups of rows with one value in a column; or the latest rows by a column.
     """
 
-    source: SourceUri | None = None
+    source: RowsUri | None = None
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     group_by: ColumnName | None = None
     time_by: ColumnName | None = None

@@ -22,7 +22,7 @@ from autoglm_api.parts import SecretRef
 from autoglm_api.run import Run, freeze, task_of
 from autoglm_api.samplers import SAMPLERS
 from autoglm_api.space import Parameter, describe, space_size
-from autoglm_api.study import StudySpec
+from autoglm_api.study import StudySpec, Validation
 
 from .checks import Checked
 from .errors import CliError, UsageError
@@ -138,11 +138,12 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
         revision = f" at {model.revision}" if model.revision else ""
         yield "model", f"{model.source}{revision}{_credentials(model.secret_ref)}{_presence(model.source, file)}"
     secret = _credentials(data.secret_ref)
-    yield "train", f"{data.train.source}{secret}{_presence(data.train.source, file)}"
+    some = f", at most {data.train.limit:,} rows of it" if data.train.limit else ""
+    yield "train", f"{data.train.source}{some}{secret}{_presence(data.train.source, file)}"
     if data.validation.source:
         yield "validation", f"{data.validation.source}{secret}{_presence(data.validation.source, file)}"
     else:
-        yield "validation", f"{data.validation.fraction:.0%} of the training rows"
+        yield "validation", f"{data.validation.fraction:.0%} of the training rows{_how(data.validation)}"
     if data.test:
         yield "test", f"{data.test.source}{secret}{_presence(data.test.source, file)}"
     else:
@@ -154,6 +155,12 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
     yield from (
         (name, ", ".join(chosen)) for name, chosen in (("features", data.features), ("ignored", data.ignore)) if chosen
     )
+
+
+def _how(validation: Validation) -> str:
+    if validation.group_by:
+        return f", in whole groups of one {validation.group_by}"
+    return f", the latest by {validation.time_by}" if validation.time_by else ""
 
 
 def _credentials(secret: SecretRef | None) -> str:

@@ -59,6 +59,12 @@ def test_columns_and_task_can_be_named(tmp_path: Path) -> None:
     assert "columns text = 这, label = 那" in said
 
 
+def test_what_only_late_rows_have_counts_as_missing_before(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": "a", "label": "x"}] * 1_500
+    said = inspect(write(tmp_path / "rows.jsonl", [*rows, {"text": "b", "label": "y", "late": 1}]))
+    assert "late whole number, 1,500 missing (100%), 1 different" in said
+
+
 def test_tags_of_conll_are_counted(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("Ada\tB-name\nwrote\tO\n\nit\tO\n")
     said = inspect(str(tmp_path / "rows"))

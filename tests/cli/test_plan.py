@@ -31,6 +31,21 @@ def test_a_plan_names_space_trials_and_objects(study_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        ("{fraction: 0.3, groupBy: customer}", "30% of the training rows, in whole groups of one customer"),
+        ("{fraction: 0.3, timeBy: written}", "30% of the training rows, the latest by written"),
+    ],
+)
+def test_a_plan_says_how_rows_are_drawn(study_file: Path, validation: str, said: str) -> None:
+    train = 'train: {source: "file://train.jsonl"'
+    study_file.write_text(STUDY.replace(train + "}", train + f", limit: 5000}}\n    validation: {validation}"))
+    told = planned(study_file)
+    assert said in told
+    assert "train.jsonl, at most 5,000 rows of it" in told
+
+
+@pytest.mark.parametrize(
     ("rows", "header"),
     [
         ("train.csv", "id,text,label\n1,fine,praise\n"),

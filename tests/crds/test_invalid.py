@@ -119,6 +119,18 @@ STUDIES = [
         "schema",
         "limit",
     ),
+    (
+        "rows in a package",
+        study(data={"train": {"source": "package://rows"}}),
+        "model",
+        "packages carry models, no rows",
+    ),
+    (
+        "rows of a repository of models",
+        study(data={"train": {"source": "hf://owner/name/train.csv"}}),
+        "model",
+        "write hf://datasets/<owner>/<name>@<revision>/<path>",
+    ),
     ("cleaning of another kind", study(data={**study()["data"], "cleaning": "Strict"}), "schema", "cleaning"),
     (
         "edges for a task of rows",

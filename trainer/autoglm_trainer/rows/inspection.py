@@ -94,7 +94,8 @@ def inspect(records: Records) -> Inspection:
     for _, row in records:
         count += 1
         for name in row:
-            columns.setdefault(name, Column()).missing += 0 if name in columns else count - 1
+            if name not in columns:
+                columns[name] = Column(missing=count - 1)
         for name, column in columns.items():
             column.add(row.get(name))
     return Inspection(records, count, columns)
