@@ -34,6 +34,7 @@ class TrialAttribute(StrEnum):
     WEIGHTS = "autoglm:weights"
     SIZES = "autoglm:sizes"
     MEMORY = "autoglm:memory"
+    DERIVED = "autoglm:derived"
     SECONDS = "autoglm:seconds"
     CPU_SECONDS = "autoglm:cpu_seconds"
     GPUS = "autoglm:gpus"

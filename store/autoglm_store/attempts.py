@@ -104,8 +104,9 @@ def create_retry(study: optuna.Study, original: FrozenTrial) -> None:
         TrialAttribute.RETRY_OF: original.number,
         TrialAttribute.ATTEMPT: attempt_of(original) + 1,
     }
-    if checkpoint:
-        attributes[TrialAttribute.CHECKPOINT] = checkpoint
+    for key in (TrialAttribute.CHECKPOINT, TrialAttribute.DERIVED):
+        if key in original.user_attrs:
+            attributes[key] = original.user_attrs[key]
     study.add_trial(
         create_trial(
             state=TrialState.WAITING,

@@ -256,9 +256,22 @@ def is_past(deadline: datetime | None, now: datetime) -> bool:
 
 
 def tried_points(trials: Sequence[FrozenTrial], run: Run) -> set[Point]:
-    """Every point at which an attempt of ours has ended; one that died before it had a whole point is left out."""
-    finished = (trial for trial in trials if trial.state.is_finished() and is_ours(trial))
+    """Every point at which an attempt of ours has ended; one that died before it had a whole point is left out.
+
+    So is one that a task has made something of: at the same point it would make something else the next time.
+    """
+    finished = (trial for trial in trials if trial.state.is_finished() and is_ours(trial) and not is_derived(trial))
     return {as_point(trial.params) for trial in finished if is_whole(trial.params, run)}
+
+
+def is_derived(trial: FrozenTrial) -> bool:
+    """Whether the task has decided what the point leaves open."""
+    return TrialAttribute.DERIVED in trial.user_attrs
+
+
+def whole_point(trial: FrozenTrial) -> dict[str, Scalar]:
+    """The point, with what the task has made of values that it leaves open."""
+    return {**trial.params, **trial.user_attrs.get(TrialAttribute.DERIVED, {})}
 
 
 def is_whole(parameters: Mapping[str, Scalar], run: Run) -> bool:

@@ -19,7 +19,7 @@ from autoglm_api.space import all_points, space_size
 
 from .attempts import leased, set_attribute, tell, void
 from .claim import Claim, Nothing, claim, is_given
-from .ledger import as_point, is_ours, origin_of, tried_points
+from .ledger import as_point, is_derived, is_ours, origin_of, tried_points
 from .limits import write_exhausted
 from .patience import PatientStorage
 from .sampling import PointSampler, seed_for, suggest, training_seed
@@ -119,9 +119,14 @@ def uniform_draw(run: Run, granted: Claim) -> BaseSampler | None:
 
 
 def finished_twin(parameters: Mapping[str, Scalar], trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The first trial of ours that has a result at this very point; a twin that is still RUNNING does not matter."""
+    """The first trial of ours that has a result at this very point; a twin that is still RUNNING does not matter.
+
+    Neither does one of whose point the task has made something: of this one it will make something else.
+    """
     point = as_point(parameters)
     for trial in trials:
+        if is_derived(trial):
+            continue
         # Comparing dicts is quick but takes True for 1, so it only opens the door.
         if trial.params == parameters and as_point(trial.params) == point and is_ours(trial) and has_result(trial):
             return trial

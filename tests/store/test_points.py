@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.conditions import Reason
-from autoglm_store.attempts import infeasible, set_attribute, tell
+from autoglm_api.exits import Cause
+from autoglm_store.attempts import create_retry, fail, infeasible, set_attribute, tell
 from autoglm_store.claim import Nothing, claim
-from autoglm_store.ledger import best, counts
+from autoglm_store.ledger import best, counts, tried_points, whole_point
 from autoglm_store.limits import is_exhausted
 from autoglm_store.points import Assignment, next_assignment
 from autoglm_store.samplers import build_sampler
@@ -166,3 +167,25 @@ def test_the_startup_trials_of_the_run_reach_the_sampler() -> None:
     trial = study.ask()
     assert math.isfinite(suggest(trial, run.parameters)["x"])  # type: ignore[arg-type]
     assert study.sampler._sampler._n_startup_trials == 3  # type: ignore[attr-defined]
+
+
+def test_a_point_of_which_the_task_makes_something_new_each_time_is_no_duplicate(journal: str) -> None:
+    run, limits = make_run([COLOUR], trials={"max": 4}, enqueue=[{"colour": "red"}, {"colour": "red"}])
+    study = make_study(journal, run, limits)
+    first = take(study, run)
+    set_attribute(study, first.trial, TrialAttribute.DERIVED, {"colour": "crimson"})
+    tell(study, first.trial, TrialState.COMPLETE, 0.5)
+    second = take(study, run)
+    assert second.trial.number == 1
+    assert whole_point(study.get_trials()[0]) == {"colour": "crimson"}
+    assert tried_points(study.get_trials(), run) == set()
+
+
+def test_a_retry_keeps_what_the_task_has_made_of_its_point(journal: str) -> None:
+    run, limits = make_run([COLOUR], trials={"max": 1})
+    study = make_study(journal, run, limits)
+    first = take(study, run)
+    set_attribute(study, first.trial, TrialAttribute.DERIVED, {"colour": "crimson"})
+    fail(study, study.get_trials()[0], Cause.LOST, "gone")
+    create_retry(study, study.get_trials()[0])
+    assert take(study, run).attempt.user_attrs[TrialAttribute.DERIVED] == {"colour": "crimson"}

@@ -13,7 +13,7 @@ from autoglm_api.attempts import TrialAttribute
 from autoglm_api.base import Scalar
 from autoglm_api.catalog import find_task
 from autoglm_api.run import Run
-from autoglm_store.ledger import LogicalTrial, gpu_seconds, seconds
+from autoglm_store.ledger import LogicalTrial, gpu_seconds, seconds, whole_point
 
 from .contract import Compares, FittedModel, LoadedTask, SplitName
 from .errors import Infeasible
@@ -69,8 +69,9 @@ def contenders(
 ) -> tuple[list[Contender], list[str]]:
     """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
     task = find_task(run.task).for_model(run.model)
-    chosen = {**task.defaults(winner.params), **winner.params}
-    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, winner.params), own)], []
+    searched = whole_point(winner)
+    chosen = {**task.defaults(searched), **searched}
+    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, searched), own)], []
     usual = task.defaults({})
     if chosen == usual:
         missing.append("The winner is the default configuration.")

@@ -7,7 +7,7 @@ trials. Then, for each trial: `fit` (reports, checkpoints, may be stopped) → `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -237,6 +237,28 @@ class ShowsData(Protocol):
 
     def data_sections(self) -> list[Section]:
         """What the report shows of the rows: what cleaning did, labels in doubt."""
+
+
+@runtime_checkable
+class Derives(Protocol):
+    """A loaded task that makes something of its own of points that leave it open, such as a text bred from the best."""
+
+    def derive(
+        self,
+        parameters: Mapping[str, Scalar],
+        *,
+        best: Sequence[Mapping[str, Scalar]],
+        tried: Sequence[Mapping[str, Scalar]],
+        seed: int,
+    ) -> Mapping[str, Scalar]:
+        """Values that take the place of some of `parameters`; noted with the trial, so all attempts get the same.
+
+        Args:
+            parameters: the point.
+            best: whole points of the best trials so far, best first.
+            tried: whole points of all trials that have begun.
+            seed: the attempt's own.
+        """
 
 
 class LoadedTask(Protocol):

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from autoglm_api.attempts import Export, TrialAttribute
 from autoglm_api.manifest import MANIFEST, Manifest, ModelFile, Provenance, digest
 from autoglm_api.run import Run
-from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of
+from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of, whole_point
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
@@ -144,9 +144,9 @@ def restore_winner(
     path = winner.user_attrs.get(TrialAttribute.WEIGHTS)
     if path is None:
         log.warning("the weights of trial %s were not kept; training it again", winner.number)
-        return loaded.fit(winner.params, Unattended(training_seed(run, origin_of(winner))))
+        return loaded.fit(whole_point(winner), Unattended(training_seed(run, origin_of(winner))))
     artifacts.download(path, folder)
-    return loaded.restore(winner.params, folder)
+    return loaded.restore(whole_point(winner), folder)
 
 
 def _manifest(
@@ -174,7 +174,7 @@ def _manifest(
             study=run.name,
             study_uid=run.uid,
             trial=content.best.number,
-            base_model=run.model.source if run.model else None,
+            base_model=run.model.title if run.model else None,
             revision=run.model.revision if run.model else None,
         ),
     )

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import Owner, Surroundings, TrialAttribute
 from autoglm_api.run import Run
-from autoglm_store.ledger import origin_of
+from autoglm_store.ledger import origin_of, whole_point
 from autoglm_store.limits import read_surroundings
 from autoglm_store.sampling import training_seed
 
@@ -106,7 +106,7 @@ def reproduce(study: optuna.Study, run: Run, trial: FrozenTrial, places: Places)
 
 def _train(loaded: LoadedTask, trial: FrozenTrial, control: Repetition) -> Mapping[str, float]:
     try:
-        return loaded.fit(trial.params, control).evaluate("validation")
+        return loaded.fit(whole_point(trial), control).evaluate("validation")
     except optuna.TrialPruned:
         return {}
 

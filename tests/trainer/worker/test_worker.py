@@ -1,9 +1,12 @@
+# ruff: noqa: ARG002 - the contract names its arguments
 from __future__ import annotations
 
 import json
 import logging
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -413,3 +416,42 @@ def test_retries_and_points_that_cannot_be_trained_do_not_mind_several_objective
     assert leader is not None
     assert leader.values == [0.7, 0.1]
     assert study.get_trials()[0].values is None
+
+
+@dataclass
+class Deriving(FakeTask):
+    """What it makes of a point tells what it was shown."""
+
+    shown: list[tuple[list[Point], int]] = field(default_factory=list)
+
+    def derive(
+        self, parameters: Point, *, best: Sequence[Point], tried: Sequence[Point], seed: int
+    ) -> dict[str, float | str]:
+        self.shown.append((list(best), len(tried)))
+        return {"name": f"child {len(self.shown)}", "seed": seed}
+
+
+def test_what_a_task_makes_of_a_point_is_trained_noted_and_shown_to_later_trials(journal: str, tmp_path: Path) -> None:
+    task = Deriving()
+    _, study, _ = work(journal, tmp_path, task, enqueue=points(0.2, 0.8, 0.5))
+    noted = [trial.user_attrs[TrialAttribute.DERIVED]["name"] for trial in study.get_trials()]
+    assert noted == ["child 1", "child 2", "child 3"]
+    assert [point["name"] for point in task.fitted] == noted
+    assert [(len(best), tried) for best, tried in task.shown] == [(0, 2), (1, 2), (2, 2)]
+    assert [point["x"] for point in task.shown[2][0]] == [0.8, 0.2]
+    assert task.shown[2][0][0]["name"] == "child 2"
+
+
+def test_another_attempt_gets_what_was_made_of_the_point_before(journal: str, tmp_path: Path) -> None:
+    def first_fails(point: Point, control: TrialControl) -> dict[str, float]:
+        if len(task.fitted) == 1:
+            raise RuntimeError("broken")
+        return at_x(point, control)
+
+    task = Deriving(behave=first_fails)
+    _, study, limits = work(journal, tmp_path, task, enqueue=points(0.2), trials={"max": 1})
+    (due,) = retries_due(study.get_trials(), limits)
+    create_retry(study, due)
+    make_worker(journal, read_run(study), task, tmp_path).work()
+    assert len(task.shown) == 1
+    assert task.fitted[0] == task.fitted[1]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
 
 from autoglm_api.attempts import Checkpoint, TrialAttribute
+from autoglm_api.base import Scalar
 from autoglm_api.exits import Cause
 from autoglm_api.run import Run
 from autoglm_store.attempts import leased, set_attribute
 from autoglm_store.errors import LeaseLost
-from autoglm_store.ledger import origin_of, retry_of
+from autoglm_store.ledger import origin_of, retry_of, top, whole_point
 from autoglm_store.points import Assignment
-from autoglm_trainer.contract import MemoryEstimate
+from autoglm_trainer.contract import Derives, LoadedTask, MemoryEstimate
 from autoglm_trainer.errors import Infeasible, Interrupted, TrainerError
 
 from .artifacts import Artifacts
@@ -92,6 +93,21 @@ class Attempt:
     def resume_from(self) -> Path | None:
         """What an earlier attempt saved, on this machine."""
         return self._resume_from
+
+    def whole_point(self, loaded: LoadedTask) -> Mapping[str, Scalar]:
+        """The point, with what the task makes of it from what is known now; noted once, for every later attempt."""
+        parameters, noted = self.assignment.parameters, self.assignment.attempt.user_attrs.get(TrialAttribute.DERIVED)
+        if noted is None and isinstance(loaded, Derives):
+            trials = self._study.get_trials(deepcopy=False)
+            noted = loaded.derive(
+                parameters,
+                best=[whole_point(trial) for trial in top(trials, self._run)],
+                tried=[whole_point(trial) for trial in trials if trial.number != self.number],
+                seed=self.seed,
+            )
+            if noted:
+                set_attribute(self._study, self.assignment.trial, TrialAttribute.DERIVED, dict(noted))
+        return {**parameters, **(noted or {})}
 
     def expect(self, estimate: MemoryEstimate) -> None:
         """Note what memory the trial will need.

@@ -50,7 +50,7 @@ def train(loaded: LoadedTask, run: Run, attempt: Attempt) -> Outcome:
     """
     try:
         attempt.heartbeat()
-        parameters = attempt.assignment.parameters
+        parameters = attempt.whole_point(loaded)
         if isinstance(loaded, Estimates) and (estimate := loaded.estimate(parameters)) is not None:
             attempt.expect(estimate)
         model = loaded.fit(parameters, attempt)
