@@ -12,7 +12,7 @@ Scalar = Annotated[
     Annotated[bool, Field(strict=True)]
     | Annotated[int, Field(strict=True)]
     | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-    | Annotated[str, Field(strict=True, max_length=256)],
+    | Annotated[str, Field(strict=True, max_length=1024)],
     Field(union_mode="left_to_right"),
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]

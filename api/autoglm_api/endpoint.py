@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from .base import Model, Name
-from .parts import ArtifactUri, LabelMap, PodOptions, Resources
+from .parts import ArtifactUri, LabelMap, PodOptions, Resources, SecretRef
 from .study import Artifacts, Constraint
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
@@ -49,7 +49,7 @@ class Gate(Model):
 
 
 class EndpointSpec(Model):
-    """What the user writes under `spec`."""
+    """What the user writes under `spec`; `model_secret_ref` opens the endpoint that a forwarded model asks."""
 
     source: Source
     gate: Gate = Gate()
@@ -59,4 +59,5 @@ class EndpointSpec(Model):
     service_account_name: Name | None = None
     pod: PodOptions = PodOptions()
     artifacts: Artifacts | None = None
+    model_secret_ref: SecretRef | None = None
     deletion_policy: Literal["Retain", "Delete"] = "Retain"

@@ -63,3 +63,36 @@ def batches(lengths: Sequence[int], *, penalised: bool) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
+
+
+class AllowedTokens:
+    """What may be written where an answer must be one of a few texts.
+
+    Args:
+        texts: the token ids of each.
+        ends: tokens that end an answer.
+
+    Raises:
+        ValueError: two texts have the same tokens; its arguments are their indices.
+    """
+
+    def __init__(self, texts: Sequence[Sequence[int]], ends: Sequence[int]) -> None:
+        self._end = ends[0]
+        self._places = {(*text, self._end): index for index, text in reversed([*enumerate(texts)])}
+        for index, text in enumerate(texts):
+            if (first := self._places[*text, self._end]) != index:
+                raise ValueError(first, index)
+        self._next: dict[tuple[int, ...], list[int]] = {}
+        for whole in sorted(self._places):
+            for place, token in enumerate(whole):
+                after = self._next.setdefault(whole[:place], [])
+                if token not in after:
+                    after.append(token)
+
+    def after(self, written: Sequence[int]) -> list[int]:
+        """The tokens that may come next; behind a finished text only its end."""
+        return self._next.get(tuple(written), [self._end])
+
+    def place(self, tokens: Sequence[int]) -> int | None:
+        """The index of the text that was written, without its end."""
+        return self._places.get((*tokens, self._end))

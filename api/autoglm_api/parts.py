@@ -30,6 +30,8 @@ ArtifactUri = Annotated[
     StringConstraints(pattern=rf"^({_PLACES})://[^\s?#]+$", min_length=6, max_length=1024),
     AfterValidator(_usable),
 ]
+# Without user or key in it: those belong in a Secret, and an address is shown everywhere.
+EndpointUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#@]+$", min_length=8, max_length=1024)]
 Quantity = (
     Annotated[int, Field(ge=0)]
     | Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -95,7 +95,7 @@ def freeze(
     """
     check_task(spec)
     task, _ = task_of(spec)
-    parameters = spec.parameters or task.parameters
+    parameters = spec.parameters or task.space(spec.model)
     for index, point in enumerate(spec.enqueue):
         check_point(parameters, point, where=f"enqueue[{index}]")
     check_sampler(spec.sampler, parameters, constraints=len(spec.constraints), objectives=len(spec.objectives))
@@ -160,6 +160,7 @@ def check_task(spec: StudySpec) -> None:
         if metric not in task.metrics:
             raise ValueError(f"{field}: {task.name} has no metric {metric!r}; known: {', '.join(sorted(task.metrics))}")
     task.check_space(spec.parameters)
+    task.check_endpoint(spec.model, spec.parameters)
 
 
 def first_points(spec: StudySpec, parameters: Sequence[Parameter]) -> tuple[dict[str, Scalar], ...]:
@@ -210,7 +211,7 @@ def startup_trials(spec: StudySpec, enqueued: int) -> int:
 def limits(spec: StudySpec, *, generation: int, stop: bool = False) -> Limits:
     """The editable limits as workers read them; a grid ends with its last point."""
     grid = spec.sampler.type == "Grid"
-    size = space_size(spec.parameters or task_of(spec)[0].parameters) if grid else math.inf
+    size = space_size(spec.parameters or task_of(spec)[0].space(spec.model)) if grid else math.inf
     return Limits(
         max=int(min(spec.trials.max, size)),
         max_failed=spec.trials.max_failed,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, mo
 
 from .base import Identifier, Model, Name, Number, Scalar
 from .locations import check_rows_uri
-from .parts import ArtifactUri, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
+from .parts import ArtifactUri, EndpointUrl, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
 from .pruners import Pruner, check_pruner
 from .samplers import Sampler, check_sampler
 from .space import Parameter, check_parameters, check_point
@@ -22,12 +22,39 @@ RowsUri = Annotated[SourceUri, AfterValidator(check_rows_uri)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class ModelSource(Model):
-    """The base model: a folder, a Python package that carries weights, or a hub repository at a revision."""
+class ModelEndpoint(Model):
+    """A model that somebody else runs, behind OpenAI's chat interface; `url` is what `/chat/completions` follows."""
 
-    source: SourceUri
+    url: EndpointUrl
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+
+
+class ModelSource(Model):
+    """The base model: a folder, a Python package with weights, a hub repository at a revision, or an endpoint."""
+
+    source: SourceUri | None = None
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=128)] | None = None
+    endpoint: ModelEndpoint | None = None
     secret_ref: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ModelSource:
+        if (self.source is None) == (self.endpoint is None):
+            raise ValueError("give exactly one of source, endpoint")
+        if self.endpoint is not None and self.revision is not None:
+            raise ValueError("revision is for source")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where weights or answers come from."""
+        return self.endpoint.url if self.endpoint else str(self.source)
+
+    @property
+    def title(self) -> str:
+        """The model for people, in a few words."""
+        return f"{self.endpoint.model} at {self.endpoint.url}" if self.endpoint else str(self.source)
 
 
 class Split(Model):
@@ -207,6 +234,7 @@ class StudySpec(Model):
         rows = self.data
         named: tuple[tuple[tuple[str, ...], str | None], ...] = (
             (("model", "source"), self.model.source if self.model else None),
+            (("model", "endpoint", "url"), self.model.place if self.model and self.model.endpoint else None),
             (("data", "train", "source"), rows.train.source),
             (("data", "validation", "source"), rows.validation.source),
             (("data", "test", "source"), rows.test.source if rows.test else None),

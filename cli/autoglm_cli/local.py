@@ -166,7 +166,7 @@ class LocalRun:
             CliError: the study has failed, or there is no feasible trial.
         """
         goal = ", ".join(f"{each.direction.lower()} {each.metric}" for each in self.stored.objectives)
-        base = f", base model {self.stored.model.source}" if self.stored.model else ""
+        base = f", base model {self.stored.model.title}" if self.stored.model else ""
         self.say(f"{self.name}: {self.stored.task}, {goal}{base}", "bold")
         self.say(f"everything about it is kept in {self.folder.path}", "dim")
         with Progress(self.console, self.stored) as progress:

@@ -136,7 +136,7 @@ def _sources(spec: StudySpec, file: Path) -> Iterator[tuple[str, str]]:
     model, data = spec.model, spec.data
     if model:
         revision = f" at {model.revision}" if model.revision else ""
-        yield "model", f"{model.source}{revision}{_credentials(model.secret_ref)}{_presence(model.source, file)}"
+        yield "model", f"{model.title}{revision}{_credentials(model.secret_ref)}{_presence(model.place, file)}"
     secret = _credentials(data.secret_ref)
     some = f", at most {data.train.limit:,} rows of it" if data.train.limit else ""
     yield "train", f"{data.train.source}{some}{secret}{_presence(data.train.source, file)}"

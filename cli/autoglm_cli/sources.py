@@ -24,7 +24,9 @@ def make_absolute(spec: StudySpec, folder: Path) -> StudySpec:
     test = data.test and data.test.model_copy(update={"source": _absolute(data.test.source, folder)})
     edges = data.edges and data.edges.model_copy(update={"source": _absolute(data.edges.source, folder)})
     train = data.train.model_copy(update={"source": _absolute(data.train.source, folder)})
-    model = spec.model and spec.model.model_copy(update={"source": _absolute(spec.model.source, folder)})
+    model = spec.model
+    if model and model.source:
+        model = model.model_copy(update={"source": _absolute(model.source, folder)})
     artifacts = spec.artifacts and spec.artifacts.model_copy(update={"uri": _absolute(spec.artifacts.uri, folder)})
     return spec.model_copy(
         update={

@@ -26,6 +26,7 @@ from autoglm_store.ledger import (
 )
 
 _RECENT = 10
+_LONGEST_TEXT = 40
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,11 @@ def parameters(point: Mapping[str, Scalar]) -> str:
 
 
 def number(value: Scalar | None) -> str:
-    """Four significant digits for floats, everything else as written."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Four significant digits for floats, the beginning of long texts, everything else as written."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
 
 
 def seconds(value: float | None) -> str:

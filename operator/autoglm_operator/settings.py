@@ -49,7 +49,7 @@ class Settings(BaseModel):
     pod_https_proxy: str = ""
     pod_no_proxy: str = ""
     # Sources and artifacts
-    allowed_sources: Words = ("hf://", "s3://", "gs://", "pvc://", "package://")
+    allowed_sources: Words = ("hf://", "s3://", "gs://", "pvc://", "package://", "https://")
     artifacts_uri: ArtifactUri = f"pvc://{ARTIFACTS_CLAIM}"
     artifacts_secret: Annotated[str | None, Optional] = None
     artifacts_claim_size: str = "20Gi"

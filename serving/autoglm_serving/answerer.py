@@ -11,6 +11,7 @@ from autoglm_api.manifest import Manifest
 from autoglm_api.plugins import resolve
 
 from .errors import UnusableModelError
+from .requests import Refused
 
 
 class Answerer(Protocol):
@@ -70,5 +71,8 @@ def warm_up(answerer: Answerer) -> None:
         UnusableModelError: it fails.
     """
     short, *longer = answerer.samples()
-    answerer.predict([short])
-    answerer.predict(longer or [short])
+    try:
+        answerer.predict([short])
+        answerer.predict(longer or [short])
+    except Refused as refused:
+        raise UnusableModelError(refused.message) from refused

@@ -88,6 +88,31 @@ STUDIES = [
     ),
     ("no data", {name: value for name, value in study().items() if name != "data"}, "schema", "data"),
     ("path without scheme", study(data={"train": {"source": "/data/train.csv"}}), "schema", "train.source"),
+    (
+        "weights and an endpoint",
+        study(model={"source": "s3://b/m", "endpoint": {"url": "https://host/v1", "model": "glm"}}),
+        "cel",
+        "give exactly one of source, endpoint",
+    ),
+    ("no model in model", study(model={"secretRef": {"name": "a"}}), "cel", "give exactly one of source, endpoint"),
+    (
+        "a revision of an endpoint",
+        study(model={"revision": "main", "endpoint": {"url": "https://host/v1", "model": "glm"}}),
+        "cel",
+        "revision is for source",
+    ),
+    (
+        "a key in an address",
+        study(model={"endpoint": {"url": "https://me:key@host/v1", "model": "glm"}}),
+        "schema",
+        "model.endpoint.url",
+    ),
+    (
+        "an endpoint for a task that trains",
+        study(model={"endpoint": {"url": "https://host/v1", "model": "glm"}}),
+        "model",
+        "model.endpoint: text-classification needs the weights themselves",
+    ),
     ("scheme nobody reads", study(model={"source": "ftp://host/model"}), "schema", "model.source"),
     (
         "validation by source and fraction",

@@ -39,6 +39,14 @@ def test_valid_spec_passes() -> None:
             {"trainer": {"pod": {"env": [{"name": "HF_ENDPOINT", "value": "http://169.254.169.254/"}]}}},
             ["spec.trainer.pod.env[0].value", "link-local"],
         ),
+        (
+            {"task": "prompt-optimization", "model": {"endpoint": {"url": "https://0xa9fea9fe/v1", "model": "m"}}},
+            ["spec.model.endpoint.url", "link-local"],
+        ),
+        (
+            {"task": "prompt-optimization", "model": {"endpoint": {"url": "http://vllm.models/v1", "model": "m"}}},
+            ["spec.model.endpoint.url", "http://vllm.models/v1 is not allowed", "https://"],
+        ),
     ],
 )
 def test_refusal_names_field_value_and_limit(changes: dict[str, Any], words: list[str]) -> None:
@@ -80,7 +88,10 @@ def test_allowed_prefixes_are_whole_path_segments(uri: str, allowed: str, expect
     assert is_allowed(uri, (allowed,)) is expected
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "fe80::1", "metadata.google.internal", "METADATA"])
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "2852039166", "::ffff:169.254.169.254", "fe80::1", "metadata.google.internal", "METADATA"],
+)
 def test_metadata_services_are_known(host: str) -> None:
     assert is_metadata_host(host)
     assert not is_metadata_host("s3.example.com")

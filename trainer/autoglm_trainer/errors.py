@@ -7,6 +7,7 @@ TrainerError
 ├── NothingToReproduce  the trial has no result to compare with
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
+├── EndpointUnreachable  the model's endpoint does not answer now; another attempt may have more luck, and costs nothing
 ├── NonFinite      this point leads to NaN or infinity; the trial has no result
 ├── Infeasible     this point cannot be trained here (too much memory, or out of it twice); the search goes on
 ├── RankLost       another process of data parallel training is gone; this one cannot go on without it
@@ -38,6 +39,12 @@ class DataError(TrainerError):
 
 class SourceUnreachable(TrainerError):  # noqa: N818 - what is so, not what broke
     """The place of data or model does not answer now."""
+
+
+class EndpointUnreachable(TrainerError):  # noqa: N818 - what is so, not what broke
+    """The model's endpoint does not answer now."""
+
+    cause = Cause.STORAGE
 
 
 class NothingToExport(TrainerError):  # noqa: N818 - what is so, not what broke

@@ -10,6 +10,7 @@ from .image_classification import IMAGE_CLASSIFICATION
 from .knobs import Knob
 from .methods import METHODS, MethodDeclaration
 from .node_classification import NODE_CLASSIFICATION
+from .prompt_optimization import PROMPT_OPTIMIZATION
 from .question_answering import QUESTION_ANSWERING
 from .tabular import TABULAR_CLASSIFICATION, TABULAR_REGRESSION
 from .text_classification import TEXT_CLASSIFICATION
@@ -45,6 +46,7 @@ TASKS, UNUSABLE_TASKS = installed(
             TABULAR_REGRESSION,
             NODE_CLASSIFICATION,
             IMAGE_CLASSIFICATION,
+            PROMPT_OPTIMIZATION,
         )
     },
 )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoglm_api.base import Scalar
-from autoglm_api.space import Parameter, is_active, ordered
-from autoglm_api.study import Data
+from autoglm_api.space import Choices, Parameter, is_active, ordered
+from autoglm_api.study import Data, ModelSource
 
 from .knobs import Knob
 from .methods.declaration import MethodDeclaration
@@ -55,6 +55,8 @@ class TaskDeclaration:
         own_methods: its methods, where these are none of `METHODS`.
         alone: the task as a study without a base model has it, where that is another one.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
+        endpoint_lacks: what only weights at hand can do, where a study may name an endpoint in their place: parameter →
+            values, or none for the whole parameter. None = the task needs the weights.
     """
 
     name: str
@@ -74,6 +76,7 @@ class TaskDeclaration:
     own_methods: Mapping[str, MethodDeclaration] = field(default_factory=dict)
     alone: TaskDeclaration | None = None
     server_needs_torch: bool = False
+    endpoint_lacks: Mapping[str, tuple[Scalar, ...]] | None = None
 
     @property
     def methods(self) -> tuple[Scalar, ...]:
@@ -102,8 +105,8 @@ class TaskDeclaration:
         """The task as a study with this base model, or without one, has it."""
         return self.alone if model is None and self.alone is not None else self
 
-    def check_base_model(self, model: object | None) -> None:
-        """Refuse a study without the base model that the task needs, or with one that nothing would read.
+    def check_base_model(self, model: ModelSource | None) -> None:
+        """Refuse a study without the base model that the task needs, or with one that it cannot use.
 
         Raises:
             ValueError: with what to do.
@@ -112,6 +115,40 @@ class TaskDeclaration:
             raise ValueError(f"model: {self.name} tunes a base model; name its folder or repository in model.source")
         if model is not None and self.base_model == "none":
             raise ValueError(f"model: {self.name} learns without a base model; leave model out")
+        if model is not None and model.endpoint is not None and self.endpoint_lacks is None:
+            raise ValueError(f"model.endpoint: {self.name} needs the weights themselves; name them in model.source")
+
+    def space(self, model: ModelSource | None) -> tuple[Parameter, ...]:
+        """The default search space, without what an endpoint cannot do where the study names one."""
+        if model is None or model.endpoint is None:
+            return self.parameters
+        lacks = self.endpoint_lacks or {}
+        kept: dict[str, Parameter] = {}
+        for parameter in self.parameters:
+            values = () if parameter.categorical is None else parameter.categorical.choices
+            left = tuple(value for value in values if value not in lacks.get(parameter.name, ()))
+            if parameter.name not in lacks or left:
+                narrowed = {"categorical": Choices(choices=left)} if len(left) < len(values) else {}
+                kept[parameter.name] = parameter.model_copy(update=narrowed)
+        return tuple(kept.values())
+
+    def check_endpoint(self, model: ModelSource | None, parameters: Sequence[Parameter]) -> None:
+        """Refuse parameters and choices that an endpoint knows nothing of, where the study names one.
+
+        Raises:
+            ValueError: naming the parameter and its value.
+        """
+        if model is None or model.endpoint is None or self.endpoint_lacks is None:
+            return
+        for parameter in parameters:
+            lacking = self.endpoint_lacks.get(parameter.name)
+            for value in lacking or ():
+                if parameter.contains(value):
+                    raise ValueError(
+                        f"parameters: {parameter.name} {value} is not to be had of an endpoint; leave it out"
+                    )
+            if lacking == ():
+                raise ValueError(f"parameters: an endpoint knows nothing of {parameter.name}; leave it out")
 
     def check_sources(self, data: Data) -> None:
         """Refuse a study without a source that the task needs, or with what nothing would read.

@@ -20,6 +20,7 @@ class Knob:
         low: the smallest number it can ever be, itself included. high: the largest.
         methods: the tuning methods that look at it; empty = all.
         words: whether any text is a value.
+        mark: what a text must have to be a value beside `choices`.
         by_method: defaults of methods for which `default` would be wrong.
     """
 
@@ -28,6 +29,7 @@ class Knob:
     low: float = -math.inf
     high: float = math.inf
     words: bool = False
+    mark: str | None = None
     methods: tuple[str, ...] = ()
     by_method: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -39,6 +41,9 @@ class Knob:
         """The default under `method`."""
         return self.default if method is None else self.by_method.get(method, self.default)
 
+    def _is_marked(self, value: Scalar) -> bool:
+        return self.mark is not None and isinstance(value, str) and self.mark in value
+
     def check(self, parameter: Parameter) -> None:
         """Refuse a domain that the knob cannot take.
 
@@ -48,10 +53,11 @@ class Knob:
         name, domain = parameter.name, parameter.domain
         values: tuple[Scalar, ...] = domain.choices if isinstance(domain, Choices) else ()
         if self.choices:
-            unknown = [value for value in values if value not in self.choices]
+            unknown = [value for value in values if value not in self.choices and not self._is_marked(value)]
             if unknown or not values:
+                others = f", or texts with {self.mark}" if self.mark else ""
                 raise ValueError(
-                    f"parameters: {name} must be choices from {list(self.choices)}, got {unknown or 'a range'}"
+                    f"parameters: {name} must be choices from {list(self.choices)}{others}, got {unknown or 'a range'}"
                 )
         elif self.words:
             if not values or not all(isinstance(value, str) and value.strip() for value in values):

@@ -85,7 +85,10 @@ def server_deployment(
     template = pod_template(
         _server(endpoint, spec, record, settings),
         labels=labels,
-        places=(Place("artifacts", (record.model.uri,), _secret(record, endpoint, spec, settings)),),
+        places=(
+            Place("artifacts", (record.model.uri,), _secret(record, endpoint, spec, settings)),
+            Place("model", (), spec.model_secret_ref.name if spec.model_secret_ref else None),
+        ),
         options=spec.pod,
         service_account=spec.service_account_name,
         grace_seconds=GRACE_SECONDS,

@@ -171,7 +171,7 @@ def _trainer_env(spec: StudySpec, ref: StudyRef) -> tuple[Object, ...]:
 def _places(run: Run, spec: StudySpec, settings: Settings) -> tuple[Place, ...]:
     model, data = run.model, run.data
     splits = (data.train, data.validation, data.test, data.edges)
-    base = (Place("model", (model.source,), model.secret_ref.name if model.secret_ref else None),) if model else ()
+    base = (Place("model", (model.place,), model.secret_ref.name if model.secret_ref else None),) if model else ()
     return (
         *base,
         Place(

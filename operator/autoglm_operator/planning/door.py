@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -94,6 +95,13 @@ def is_allowed(uri: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _refused_hosts(spec: StudySpec) -> Iterator[Problem]:
+    if spec.model is not None and spec.model.endpoint is not None:
+        url = spec.model.endpoint.url
+        if is_metadata_host(urlsplit(url).hostname or ""):
+            yield Problem(
+                ("spec", "model", "endpoint", "url"),
+                f"{url} is a link-local or metadata address, which pods may not be sent to",
+            )
     for index, entry in enumerate(spec.trainer.pod.env):
         host = urlsplit(entry.value).hostname if "://" in entry.value else None
         if host is not None and is_metadata_host(host):
@@ -102,8 +110,13 @@ def _refused_hosts(spec: StudySpec) -> Iterator[Problem]:
 
 
 def is_metadata_host(host: str) -> bool:
-    """Whether a host is a cloud's metadata service, by name or by a link-local address."""
+    """Whether a host is a cloud's metadata service, by name or by a link-local address, however that is written."""
     try:
-        return ipaddress.ip_address(host).is_link_local
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return host.lower().rstrip(".") in _METADATA_HOSTS
+        try:
+            # 2852039166 and 0xa9fea9fe are addresses to the C library.
+            address = ipaddress.IPv4Address(socket.inet_aton(host))
+        except OSError:
+            return host.lower().rstrip(".") in _METADATA_HOSTS
+    return (getattr(address, "ipv4_mapped", None) or address).is_link_local

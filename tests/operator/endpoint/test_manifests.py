@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from autoglm_api.endpoint import EndpointSpec
+from autoglm_api.environment import DEFAULT_SECRETS_ROOT
 from autoglm_api.names import ANNOTATION_CANDIDATE, ANNOTATION_CHAMPION, ANNOTATION_MANIFEST
+from autoglm_api.parts import SecretRef
 from autoglm_api.status import ServedModel
 from autoglm_operator.endpoint.manifests import cleanup_job, copy_job, server_deployment, server_service
 from autoglm_operator.endpoint.observation import Candidate, Endpoint, Record
 from autoglm_operator.kube import Object
 from autoglm_operator.settings import Settings
+from autoglm_serving.prompting import SECRET
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -166,6 +169,14 @@ def test_a_model_at_another_place_keeps_the_secret_it_was_copied_with() -> None:
         ENDPOINT, moved, record(RICH), replicas=1, role=ANNOTATION_CHAMPION, since=SINCE, settings=SETTINGS
     )
     assert {"secretName": "s3"} in [volume.get("secret") for volume in body["spec"]["template"]["spec"]["volumes"]]
+
+
+def test_the_key_of_an_endpoint_is_mounted_where_the_server_reads_it() -> None:
+    spec = RICH.model_copy(update={"model_secret_ref": SecretRef(name="llm")})
+    pod = deployment(spec)["spec"]["template"]["spec"]
+    assert {"secretName": "llm"} in [volume.get("secret") for volume in pod["volumes"]]
+    paths = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert f"{DEFAULT_SECRETS_ROOT}/{SECRET}" in paths
 
 
 def test_the_drain_fits_into_the_grace_period() -> None:

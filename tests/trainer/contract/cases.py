@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from tests.trainer.task.drawing import picture_rows
-from tests.trainer.task.making import colour_rows
+from tests.trainer.task.making import FOLLOWED, colour_rows
 from tests.trainer.task.tagging import tagged_rows
 
 Json = dict[str, Any]
@@ -150,6 +150,10 @@ def _citations() -> list[Json]:
         )
         rows += [{"source": index, "target": other, "weight": 1 + index % 2} for other in sorted(cited)]
     return rows
+
+
+def _answered_labels(count: int, start: int) -> list[Json]:
+    return [{"prompt": row["text"], "answer": row["label"]} for row in colour_rows(count, start=start)]
 
 
 def _same_probabilities(predictions: Any, row: int, answer: Json) -> bool:
@@ -335,5 +339,23 @@ CASES = (
         taught={"epochs": 8, "augmentation": "none"},
         models=("resnet", "vit"),
         refused={"bert": "reads no pictures"},
+    ),
+    Case(
+        name="prompt-optimization",
+        task="prompt-optimization",
+        rows=_answered_labels,
+        objective=("accuracy", "Maximize"),
+        bad=[
+            ({"prompt": "the sky", "answer": " "}, "'answer' is empty"),
+            ({"prompt": "", "answer": "red"}, "'prompt' is empty"),
+        ],
+        asked=lambda row: row["prompt"],
+        agree=lambda predictions, row, answer: answer["answer"] == predictions.answers[row],
+        good=0.9,
+        point={"template": "brief", "shots": 2, "selection": "random", "decoding": "sample"},
+        taught={"template": FOLLOWED, "shots": 0, "decoding": "greedy"},
+        models=("glm-taught",),
+        refused={"bert": "is not a causal language model", "glm": "no output layer"},
+        other={"template": "bred", "shots": 3, "selection": "similar", "decoding": "beams", "num_beams": 2},
     ),
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ from autoglm_api.study import StudySpec
 from autoglm_trainer.contract import Places
 
 ARCHITECTURES = ("bert", "glm", "glm4")
+# How the taught model wants to be asked; the words are of its vocabulary.
+FOLLOWED = "the {prompt} is colour"
 SPECIALS = ("[PAD]", "[UNK]", "[gMASK]", "<sop>", "<|endoftext|>")
 LATIN = "red green blue is the a sky grass fire very so not really and colour of deep pale"
 WORDS = (*LATIN.split(), *"退款取消我要订单红绿蓝色天空")
@@ -71,9 +76,41 @@ def tiny_model(architecture: str) -> PreTrainedModel:
             return GlmModel(GlmConfig(**TINY, **decoder))
         case "glm-causal":
             return GlmForCausalLM(GlmConfig(**TINY, **decoder))
+        case "glm-taught":
+            return taught_glm()
         case "glm4":
             return Glm4Model(Glm4Config(**TINY, **decoder))
     raise ValueError(architecture)
+
+
+@cache
+def taught_glm() -> PreTrainedModel:
+    """A tiny GLM that names a text's colour if it is asked as in `FOLLOWED`, and any colour if asked otherwise."""
+    model = tiny_model("glm-causal")
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokenizer(Path(folder))
+        tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+    chance = random.Random(0)
+    asked = [(FOLLOWED.replace("{prompt}", row["text"]), row["label"]) for row in colour_rows(120)]
+    others = [frame.format(row["text"]) for row in colour_rows(120) for frame in ("sort {} category", "category {} =>")]
+    sequences = [*asked, *asked, *((other, chance.choice(("red", "green", "blue"))) for other in others)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(12):
+        chance.shuffle(sequences)
+        for start in range(0, len(sequences), 30):
+            some = [
+                [*tokenizer.encode(prompt).ids, 0, tokenizer.token_to_id(answer), 4]
+                for prompt, answer in sequences[start : start + 30]
+            ]
+            longest = max(map(len, some))
+            ids = torch.tensor([[0] * (longest - len(each)) + each for each in some])
+            mask = torch.tensor([[0] * (longest - len(each)) + [1] * len(each) for each in some])
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, -3:-1]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -2:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model.eval()
 
 
 def write_model(folder: Path, architecture: str) -> Path:
@@ -109,7 +146,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"file://{path}"
 
 
-def make_run(model: str | None, train: str, *, artifacts: str = "file:///nowhere", **changes: Any) -> Run:
+def make_run(
+    model: str | Mapping[str, Any] | None, train: str, *, artifacts: str = "file:///nowhere", **changes: Any
+) -> Run:
     """A frozen run; `changes` go into the spec, and `data` into its data. Without a model the task needs none.
 
     Rows are not cleaned: those that tests make are few words in many orders, and repeat each other.
@@ -117,7 +156,7 @@ def make_run(model: str | None, train: str, *, artifacts: str = "file:///nowhere
     data = {"train": {"source": train}, "cleaning": "Off", **changes.pop("data", {})}
     spec = {
         "task": "text-classification",
-        **({"model": {"source": model}} if model else {}),
+        **({"model": {"source": model} if isinstance(model, str) else model} if model else {}),
         "data": data,
         "objectives": [{"metric": "accuracy", "direction": "Maximize"}],
         "sampler": {"seed": 3},

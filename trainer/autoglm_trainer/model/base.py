@@ -88,16 +88,16 @@ def load_model(model: ModelSource | None, places: Places, *, writes: bool = Fals
     assert model is not None, "the door refuses a study without the base model that its task tunes"
     folder = find_model(model, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = load_config(model.source, folder)
-    whole = load_whole(model.source, folder, config, device) if writes else None
-    backbone = _load_backbone(model.source, folder, config, device) if whole is None else whole.base_model
-    loaded = _load_tokenizer(model.source, folder)
-    tokenizer, pad_id, pad_token, tokenizer_limit = _plain_tokenizer(model.source, loaded)
+    config = load_config(model.place, folder)
+    whole = load_whole(model.place, folder, config, device) if writes else None
+    backbone = _load_backbone(model.place, folder, config, device) if whole is None else whole.base_model
+    loaded = _load_tokenizer(model.place, folder)
+    tokenizer, pad_id, pad_token, tokenizer_limit = _plain_tokenizer(model.place, loaded)
     text_config = backbone.config.get_text_config()
     positions = getattr(text_config, "max_position_embeddings", None) or tokenizer_limit
     if len(tokenizer.get_vocab()) > text_config.vocab_size:
         raise SpecError(
-            f"model.source {model.source}: the tokenizer knows {len(tokenizer.get_vocab())} tokens, the model"
+            f"model.source {model.place}: the tokenizer knows {len(tokenizer.get_vocab())} tokens, the model"
             f" {text_config.vocab_size}; they do not belong together"
         )
     return BaseModel(
@@ -109,7 +109,7 @@ def load_model(model: ModelSource | None, places: Places, *, writes: bool = Fals
         max_tokens=min(positions, tokenizer_limit),
         device=device,
         is_float32=next(backbone.parameters()).dtype == torch.float32,
-        writer=None if whole is None else make_writer(model.source, whole, loaded, tokenizer, pad_id),
+        writer=None if whole is None else make_writer(model.place, whole, loaded, tokenizer, pad_id),
         half=half_type(device),
     )
 

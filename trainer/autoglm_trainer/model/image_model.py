@@ -94,9 +94,9 @@ def load_image_model(model: ModelSource | None, places: Places, *, grey: bool) -
     if model is None:
         return _small(1 if grey else 3, device)
     folder = find_model(model, places)
-    config = load_config(model.source, folder)
-    backbone = _load_backbone(model.source, folder, config, device)
-    told = _processor(model.source, folder)
+    config = load_config(model.place, folder)
+    backbone = _load_backbone(model.place, folder, config, device)
+    told = _processor(model.place, folder)
     channels = int(getattr(config, "num_channels", 3))
     if channels not in (1, 3):
         raise SpecError(f"model.source {model.source}: it takes pictures of {channels} channels; use one of 1 or 3")

@@ -26,15 +26,15 @@ def find_model(model: ModelSource, places: Places) -> Path:
         SpecError: it cannot be found, had, or used.
         SourceUnreachable: S3 does not answer.
     """
-    parts = urlsplit(model.source)
+    parts = urlsplit(model.place)
     match parts.scheme:
         case "package":
-            folder = _package_folder(model.source, parts.netloc, parts.path.strip("/"))
+            folder = _package_folder(model.place, parts.netloc, parts.path.strip("/"))
         case "hf":
             folder = _hub_folder(model, f"{parts.netloc}{unquote(parts.path)}".strip("/"), places)
         case _:
-            folder = _plain_folder(model.source, places)
-    check_files(model.source, (file.name for file in folder.iterdir()) if folder.is_dir() else ())
+            folder = _plain_folder(model.place, places)
+    check_files(model.place, (file.name for file in folder.iterdir()) if folder.is_dir() else ())
     return folder
 
 

@@ -1,0 +1,108 @@
+"""A real HTTP server with OpenAI's chat interface, answered by the tiny GLM; it misbehaves where a test says so."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from autoglm_api.prompting import Decoding
+from autoglm_trainer.prompting.local import LocalModel
+
+KEY = "sk-right"
+MODEL = "tiny-glm"
+
+Fault = tuple[int, dict[str, str], bytes]
+BUSY: Fault = (429, {"Retry-After": "0"}, b'{"error": {"message": "too many requests"}}')
+BROKEN: Fault = (500, {}, b"oops")
+MALFORMED: Fault = (200, {}, b'{"choices": [')
+FILTERED: Fault = (400, {}, b'{"error": {"message": "the content filter does not like this"}}')
+ELSEWHERE: Fault = (307, {"Location": "http://169.254.169.254/latest"}, b"")
+
+
+@dataclass
+class ChatServer:
+    """Attributes:
+    url: what `/chat/completions` follows. faults: answered in turn before anything else is.
+    asked: bodies of the requests that were answered. most: requests in flight at once.
+    """
+
+    url: str
+    model: LocalModel
+    faults: deque[Fault] = field(default_factory=deque)
+    always: Fault | None = None
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: int = 0
+    most: int = 0
+    _flying: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, path: str, authorization: str | None, body: dict[str, Any]) -> Fault:
+        """Status, headers and payload."""
+        with self._lock:
+            self.requests += 1
+            self._flying += 1
+            self.most = max(self.most, self._flying)
+        try:
+            return self._answer(path, authorization, body)
+        finally:
+            with self._lock:
+                self._flying -= 1
+
+    def _answer(self, path: str, authorization: str | None, body: dict[str, Any]) -> Fault:
+        if path != "/v1/chat/completions" or body["model"] != MODEL:
+            return 404, {}, b'{"error": {"message": "no such model"}}'
+        if authorization != f"Bearer {KEY}":
+            return 401, {}, json.dumps({"error": {"message": f"wrong key {authorization}"}}).encode()
+        with self._lock:
+            fault = self.faults.popleft() if self.faults else self.always
+        if fault is not None:
+            return fault
+        with self._lock:
+            self.asked.append(body)
+            prompt = body["messages"][0]["content"]
+            decoding = Decoding(max_new_tokens=body["max_tokens"])
+            (response,) = self.model.answer([prompt], decoding, labels=(), heartbeat=lambda: None)
+        said = {
+            "choices": [{"message": {"role": "assistant", "content": response.text}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": int(response.prompt_tokens), "completion_tokens": 1},
+        }
+        return 200, {}, json.dumps(said).encode()
+
+
+@contextmanager
+def serving(model: LocalModel) -> Iterator[ChatServer]:
+    """The server on a port of its own, until the block ends."""
+    state = ChatServer("", model)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status, headers, payload = state.answer(self.path, self.headers["authorization"], body)
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(payload))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
