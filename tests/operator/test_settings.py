@@ -47,11 +47,8 @@ def test_lists_are_split_and_empty_means_none() -> None:
         ("RECONCILER", "3", "is not a setting"),
         ("HTTP_PORT", "many", "integer"),
         ("RECONCILERS", "0", "greater"),
-<<<<<<< HEAD
         ("ARTIFACTS_URI", "ftp://host/models", "pattern"),
-=======
         ("ARTIFACTS_URI", "/srv/models", "pattern"),
->>>>>>> de3b60a (test(operator): gs:// is a place for artifacts now)
     ],
 )
 def test_wrong_environment_is_refused_by_name(name: str, value: str, words: str) -> None:
