@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from tests.trainer.task.making import colour_rows, make_places, make_run, write_model, write_rows
+
 from autoglm_api.prompting import Decoding
+from autoglm_trainer.model.base import load_model
 from autoglm_trainer.prompting.local import LocalModel
+from autoglm_trainer.rows.prompts import load_prompts
+from autoglm_trainer.tokens.prompts import Conversations
 
 KEY = "sk-right"
 MODEL = "tiny-glm"
@@ -75,8 +81,26 @@ class ChatServer:
         return 200, {}, json.dumps(said).encode()
 
 
+def taught_writer(folder: Path) -> LocalModel:
+    """The tiny GLM that follows one phrasing, in memory."""
+    model = write_model(folder / "model", "glm-taught")
+    rows = [{"prompt": row["text"], "answer": row["label"]} for row in colour_rows(12)]
+    run = make_run(
+        f"file://{model}",
+        write_rows(folder / "rows.jsonl", rows),
+        task="text-generation",
+        objectives=[{"metric": "rouge_l", "direction": "Maximize"}],
+    )
+    places = make_places(folder)
+    base = load_model(run.model, places, writes=True)
+    conversations = Conversations(base, load_prompts(run.data, places.data, seed=0))
+    return LocalModel(
+        conversations.writer.model, base.tokenizer, conversations.frame(base.max_tokens, 1), base.max_tokens
+    )
+
+
 @contextmanager
-def serving(model: LocalModel) -> Iterator[ChatServer]:
+def serving(model: LocalModel, host: str = "127.0.0.1") -> Iterator[ChatServer]:
     """The server on a port of its own, until the block ends."""
     state = ChatServer("", model)
 
@@ -95,11 +119,11 @@ def serving(model: LocalModel) -> Iterator[ChatServer]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    state.url = f"http://{host}:{server.server_port}/v1"
     try:
         yield state
     finally:

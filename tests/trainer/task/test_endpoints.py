@@ -20,21 +20,18 @@ from tests.trainer.task.chat_server import (
     MODEL,
     ChatServer,
     serving,
+    taught_writer,
 )
-from tests.trainer.task.making import FOLLOWED, Control, make_places, make_run, write_model, write_rows
+from tests.trainer.task.making import FOLLOWED, Control, make_places, make_run, write_rows
 
 from autoglm_api.exits import Cause
 from autoglm_api.manifest import Manifest
-from autoglm_api.study import ModelSource
 from autoglm_serving.answerer import load_answerer, warm_up
 from autoglm_serving.errors import UnusableModelError
 from autoglm_serving.requests import Refused
 from autoglm_trainer.errors import EndpointUnreachable, Infeasible, SpecError
-from autoglm_trainer.model.base import load_model
 from autoglm_trainer.prompting.local import LocalModel
-from autoglm_trainer.rows.prompts import load_prompts
 from autoglm_trainer.tasks import get_task
-from autoglm_trainer.tokens.prompts import Conversations
 
 CASE = next(case for case in CASES if case.task == "prompt-optimization")
 POINT = {"template": FOLLOWED, "shots": 2, "selection": "similar"}
@@ -42,14 +39,7 @@ POINT = {"template": FOLLOWED, "shots": 2, "selection": "similar"}
 
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
-    folder = tmp_path_factory.mktemp("writer")
-    model = write_model(folder / "model", "glm-taught")
-    run = make_run(f"file://{model}", write_rows(folder / "t.jsonl", CASE.rows(12, 0)), task="text-generation",
-                   objectives=[{"metric": "rouge_l", "direction": "Maximize"}])  # fmt: skip
-    places = make_places(folder)
-    base = load_model(ModelSource(source=f"file://{model}"), places, writes=True)
-    frame = Conversations(base, load_prompts(run.data, places.data, seed=0)).frame(base.max_tokens, 1)
-    return LocalModel(base.writer.model, base.tokenizer, frame, base.max_tokens)  # type: ignore[union-attr]
+    return taught_writer(tmp_path_factory.mktemp("writer"))
 
 
 @pytest.fixture
