@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
@@ -77,16 +77,22 @@ def _task(
     """The task that is asked for, or whose columns are there; and its role → column."""
     if found.records.format == "CoNLL" and task is None:
         task = TASKS["token-classification"]
-    recognised = recognised_roles(TASKS, found.columns)
     if task is None:
-        wanted = {**recognised, **roles}
-        task = next((each for each in TASKS.values() if wanted and wanted.keys() <= each.columns.keys()), None)
+        wanted = {**recognised_roles(TASKS, found.columns), **roles}
+        task = next((each for each in TASKS.values() if wanted and _fits(each, wanted, roles, found.columns)), None)
     if task is None:
         return None, {}
     try:
         return task, task.named_columns(roles)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _fits(task: TaskDeclaration, wanted: Mapping[str, str], roles: Mapping[str, str], columns: Collection[str]) -> bool:
+    """Whether a task knows the roles, and what it is asked with is there; a table is asked with all other columns."""
+    if task.sources or not wanted.keys() <= task.columns.keys():
+        return False
+    return all((roles.get(role) or task.columns[role].default) in columns for role in task.asked)
 
 
 def _sections(

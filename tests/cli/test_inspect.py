@@ -65,6 +65,13 @@ def test_what_only_late_rows_have_counts_as_missing_before(tmp_path: Path) -> No
     assert "late whole number, 1,500 missing (100%), 1 different" in said
 
 
+def test_a_table_is_told_from_a_text(tmp_path: Path) -> None:
+    rows = [{"age": n, "job": "abc"[n % 3], "label": "xy"[n % 2]} for n in range(12)]
+    said = inspect(write(tmp_path / "rows.jsonl", rows))
+    assert "task tabular-classification" in said
+    assert "Labels (label) x 6 y 6" in said
+
+
 def test_tags_of_conll_are_counted(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("Ada\tB-name\nwrote\tO\n\nit\tO\n")
     said = inspect(str(tmp_path / "rows"))
