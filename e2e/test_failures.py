@@ -146,14 +146,16 @@ def test_code_that_raises_in_training_is_tried_again_and_its_words_are_in_the_st
 ) -> None:
     kube.create(tuned("crooked", epochs=1, trials={**TRIALS, "retries": 1}, **model("crooked")), failing)
     said = wait_for_reason(kube, failing, "crooked", "Failed", "MaxFailedExceeded", timeout_seconds=300)
-    assert "2 trials failed; trials.maxFailed allows 1" in said["message"]
+    assert "trials failed; trials.maxFailed allows 1; the last one was trial" in said["message"]
     assert f"{Cause.TASK_ERROR}: RuntimeError: index_select()" in said["message"]
     assert "Traceback" not in said["message"]
 
     failed = [each for each in Trials(kube, failing, "crooked").counted() if each.state is TrialState.FAIL]
     assert 'File "' in failed[0].user_attrs[TrialAttribute.LOG], "the end of the traceback, for whoever mends the code"
     told = status(kube, failing, "crooked")
-    assert (told["trials"]["failed"], told["trials"]["retried"]) == (2, 2)
+    # Two each, and what the worker could begin before the operator saw the second.
+    assert told["trials"]["failed"] >= 2
+    assert told["trials"]["retried"] >= 2
     installation.check_operator()
 
 
