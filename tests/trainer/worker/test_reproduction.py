@@ -34,7 +34,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, optun
     run = make_run(
         f"file://{write_model(folder / 'model', 'bert')}",
         write_rows(folder / "train.jsonl", colour_rows(60)),
-        enqueue=[{"method": "head"}, SHORT, {**SHORT, "learning_rate": 1e-5}],
+        enqueue=[{"method": "head"}, SHORT, {**SHORT, "learning_rate": 2e-5}],
         objectives=[{"metric": "loss", "direction": "Minimize"}],
         pruner={"type": "Threshold", "upper": 0.5, "warmupSteps": 1},
         trials={"max": 3},

@@ -22,17 +22,16 @@ class PromptOptimization:
     def load(self, run: Run, places: Places) -> LoadedPrompting:
         """Read rows, then the model, or ask its endpoint once; see `contract.Task`."""
         splits = load_prompts(run.data, places.data, seed=run.sampler.seed)
-        judged = {run.objective.metric, *(constraint.metric for constraint in run.constraints)}
         loaded = LoadedPrompting(
             splits=splits,
             respondent=_respondent(run, places, splits),
             metric=run.objective.metric,
             seed=run.sampler.seed,
             item_by_item="Wilcoxon" in (run.pruner.type, run.pruner.wraps),
-            time_every_recipe="latency_p95_ms" in judged,
+            time_every_recipe="latency_p95_ms" in run.judged,
             endpoint=run.model.endpoint if run.model else None,
         )
-        if not loaded.labels and (asked := [metric for metric in _OF_LABELS if metric in judged]):
+        if not loaded.labels and (asked := [metric for metric in _OF_LABELS if metric in run.judged]):
             different = len({row.answer for row in splits.train})
             raise DataError(
                 f"{splits.train.source}: {asked[0]} needs answers that are labels, and {len(splits.train)} rows have"
