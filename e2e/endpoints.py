@@ -21,7 +21,7 @@ from typing import Any
 import s3fs
 from e2e.cluster.cluster import Cluster
 from e2e.kube import Kube, wait_for
-from e2e.studies import condition, status, study
+from e2e.studies import condition, status, study, wait_for_reason
 from tests.serving.tiny_model import write_model
 
 from autoglm_api.attempts import Export, Owner, TrialAttribute
@@ -170,6 +170,25 @@ def endpoint_condition(kube: Kube, namespace: str, type_: str) -> Json:
     """One condition; empty when it is not there."""
     found = endpoint_status(kube, namespace).get("conditions", [])
     return next((dict(said) for said in found if said["type"] == type_), {})
+
+
+def search_and_serve(kube: Kube, cluster: Cluster, namespace: str, body: Json) -> tuple[str, Json]:
+    """Runs a study to its last trial and an endpoint of it until it is ready; its URL and the study's status.
+
+    Its artifacts are where the installation puts them.
+    """
+    name = body["metadata"]["name"]
+    kube.create(body, namespace)
+    asked = endpoint(source={"study": name}, replicas=1)
+    del asked["spec"]["artifacts"]
+    kube.create(asked, namespace)
+    wait_for_reason(kube, namespace, name, "Complete", "MaxTrialsReached", timeout_seconds=300)
+    wait_for(
+        lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "True",
+        180,
+        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
+    )
+    return cluster.service_url(namespace, "sentiment"), status(kube, namespace, name)
 
 
 def wait_for_champion(kube: Kube, namespace: str, digest: str, timeout_seconds: float = 180.0) -> Json:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from e2e.cluster.cluster import Cluster
-from e2e.endpoints import endpoint, endpoint_condition, endpoint_status, predict
+from e2e.endpoints import predict, search_and_serve
 from e2e.installation import Installation
 from e2e.kube import Kube, wait_for
-from e2e.studies import DATA_CLAIM, put_rows, status, study, wait_for_reason
+from e2e.studies import DATA_CLAIM, put_rows, study
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -46,21 +46,9 @@ def test_a_graph_becomes_a_model_that_answers_known_and_new_nodes(
         trials={"max": 2, "parallel": 1},
     )
     del body["spec"]["model"]
-    kube.create(body, namespace)
-    asked = endpoint(source={"study": "papers"}, replicas=1)
-    del asked["spec"]["artifacts"]
-    kube.create(asked, namespace)
-
-    wait_for_reason(kube, namespace, "papers", "Complete", "MaxTrialsReached", timeout_seconds=240)
-    digest = status(kube, namespace, "papers")["model"]["digest"]
-    wait_for(
-        lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "True",
-        180,
-        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
-    )
-    url = cluster.service_url(namespace, "sentiment")
+    url, told = search_and_serve(kube, cluster, namespace, body)
     new = {"words": ["paper"], "neighbours": ["p1", "p3", "p5"]}
     answer = wait_for(lambda: predict(url, [{"node": "p0"}, new]))
-    assert answer["digest"] == digest
+    assert answer["digest"] == told["model"]["digest"]
     assert [each["label"] for each in answer["predictions"]] == ["maths", "biology"]
     installation.check_operator()

@@ -6,10 +6,10 @@ import json
 
 import pytest
 from e2e.cluster.cluster import Cluster
-from e2e.endpoints import endpoint, endpoint_condition, endpoint_status, predict
+from e2e.endpoints import predict, search_and_serve
 from e2e.installation import Installation
 from e2e.kube import Kube, wait_for
-from e2e.studies import DATA_CLAIM, put_rows, status, study, wait_for_reason
+from e2e.studies import DATA_CLAIM, put_rows, study
 from tests.trainer.task.drawing import base64_of, draw
 
 pytestmark = pytest.mark.timeout(600)
@@ -51,22 +51,10 @@ def test_a_folder_of_pictures_becomes_a_model_that_answers(
         trials={"max": 1, "parallel": 1},
     )
     del body["spec"]["model"]
-    kube.create(body, namespace)
-    asked = endpoint(source={"study": "shapes"}, replicas=1)
-    del asked["spec"]["artifacts"]
-    kube.create(asked, namespace)
-
-    wait_for_reason(kube, namespace, "shapes", "Complete", "MaxTrialsReached", timeout_seconds=300)
-    digest = status(kube, namespace, "shapes")["model"]["digest"]
-    wait_for(
-        lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "True",
-        180,
-        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
-    )
-    url = cluster.service_url(namespace, "sentiment")
+    url, told = search_and_serve(kube, cluster, namespace, body)
     items = [{"image": base64_of(draw(shape, 500 + number))} for number in range(3) for shape in SHAPES]
     answer = wait_for(lambda: predict(url, items))
-    assert answer["digest"] == digest
+    assert answer["digest"] == told["model"]["digest"]
     assert {label for each in answer["predictions"] for label in each["scores"]} == set(SHAPES)
     right = [each["label"] == shape for each, shape in zip(answer["predictions"], SHAPES * 3, strict=True)]
     assert sum(right) >= 4, answer["predictions"]

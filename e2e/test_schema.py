@@ -15,8 +15,10 @@ from e2e.conftest import Namespaces
 from e2e.installation import Installation
 from e2e.kube import Kube
 from kubernetes.client.exceptions import ApiException
+from tests.crds.invalid import document, study
 from tests.crds.schema import refusals
-from tests.crds.test_invalid import CASES, EDITABLE, IMMUTABLE, document, study
+from tests.crds.test_edits import EDITABLE, IMMUTABLE
+from tests.crds.test_invalid import CASES
 
 Json = dict[str, Any]
 CEL_SINCE = 25

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from e2e.cluster.cluster import Cluster
-from e2e.endpoints import endpoint, endpoint_condition, endpoint_status, predict
+from e2e.endpoints import predict, search_and_serve
 from e2e.installation import Installation
 from e2e.kube import Kube, wait_for
-from e2e.studies import DATA_CLAIM, put_rows, status, study, wait_for_reason
+from e2e.studies import DATA_CLAIM, put_rows, study
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,20 +42,8 @@ def test_a_table_becomes_a_model_that_answers_rows(
         trials={"max": 3, "parallel": 1},
     )
     del body["spec"]["model"]
-    kube.create(body, namespace)
-    asked = endpoint(source={"study": "loans"}, replicas=1)
-    del asked["spec"]["artifacts"]
-    kube.create(asked, namespace)
-
-    wait_for_reason(kube, namespace, "loans", "Complete", "MaxTrialsReached", timeout_seconds=240)
-    told = status(kube, namespace, "loans")
+    url, told = search_and_serve(kube, cluster, namespace, body)
     assert told["trials"]["complete"] + told["trials"].get("pruned", 0) == 3
-    wait_for(
-        lambda: endpoint_condition(kube, namespace, "Ready").get("status") == "True",
-        180,
-        state=lambda: [endpoint_status(kube, namespace), kube.describe(namespace)],
-    )
-    url = cluster.service_url(namespace, "sentiment")
     rich, poor = {"income": 95, "age": 40, "housing": "own", "since": "2015-03-15"}, {"income": "12", "housing": "rent"}
     answer = wait_for(lambda: predict(url, [rich, poor]))
     assert answer["digest"] == told["model"]["digest"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
+from typing import Any
 
+import optuna
 from tests.store.killing import own_identity
+from tests.store.studies import make_run, make_study
 
 from autoglm_api.attempts import Owner
+from autoglm_api.exits import ExitCode
 from autoglm_api.locations import Location
 from autoglm_api.names import optuna_study_name
 from autoglm_api.run import Run
@@ -48,3 +53,21 @@ def worker_process(url: str, run: Run, task: FakeTask, folder: Path) -> None:
     worker = make_worker(url, run, task, folder, watchdog=watchdog, identity=own_identity())
     watchdog.nothing_to_lose = False
     sys.exit(worker.work())
+
+
+def work(url: str, folder: Path, task: FakeTask, **changes: Any) -> tuple[ExitCode, optuna.Study, Any]:
+    """A study from creation to the worker's exit."""
+    gpus = changes.pop("gpus", 0)
+    run, limits = make_run(**{"trials": {"max": 3}, **changes})
+    study = make_study(url, run, limits)
+    worker = make_worker(url, run, task, folder)
+    worker.gpus = gpus
+    logging.getLogger().addHandler(worker.log)
+    try:
+        return worker.work(), study, limits
+    finally:
+        logging.getLogger().removeHandler(worker.log)
+
+
+def points(*xs: float) -> list[dict[str, float]]:
+    return [{"x": x} for x in xs]
