@@ -130,7 +130,7 @@ def install(cluster: Cluster, directory: Path, port: int) -> Installation:
         "DATABASE_URL": postgres.dsn,
         "TRAINER_IMAGE": "autoglm-trainer:test",
         "SERVING_IMAGE": "autoglm-serving:test",
-        "ALLOWED_SOURCES": "hf://,s3://,pvc://,package://,file:///tmp,http://",
+        "ALLOWED_SOURCES": "hf://,s3://,gs://,pvc://,package://,https://,file:///tmp,http://",
         "POD_FS_GROUP": "100731",
     }
     operator = Operator(kubeconfig, directory / "operator.log", port, settings)
