@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autoglm_trainer.contract import TrialControl
+from autoglm_trainer.tuning.continuing import load_state, save_state
 from autoglm_trainer.tuning.patience import Patience
 
 from .graph import Features, Graph
@@ -25,7 +26,7 @@ from .settings import GraphSettings
 LOOK_EPOCHS = 5
 # A report, hence a step as pruners count them, is so many passes; the first few tell little of where a network ends.
 REPORT_EPOCHS = 25
-_WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
+_WEIGHTS, _POSITION = "weights.safetensors", "position.json"
 
 
 @dataclass(frozen=True)
@@ -135,15 +136,7 @@ class Loop:
     def save(self, folder: Path) -> None:
         """Write weights, optimiser, generators and position: safetensors and JSON only."""
         save_file({name: value.detach().contiguous() for name, value in self.trained.items()}, folder / _WEIGHTS)
-        state = {
-            f"{kind}:{name}": tensor
-            for name, value in self.trained.items()
-            for kind, tensor in self.optimizer.state[value].items()
-        }
-        state["generator:cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
-        save_file(state, folder / _STATE)
+        save_state(folder, self.optimizer, self.trained, self.device)
         position = {"step": self.step, "reported": self.reported, "total": self.total}
         (folder / _POSITION).write_text(json.dumps({**position, "patience": self.patience.save(folder)}))
 
@@ -157,16 +150,6 @@ class Loop:
         if position["total"] != self.total:
             raise ValueError(f"the checkpoint is of a run of {position['total']} steps, this one has {self.total}")
         self.network.load_state_dict(load_file(folder / _WEIGHTS, device=str(self.device)), strict=False)
-        state = load_file(folder / _STATE)
-        for name, value in self.trained.items():
-            kinds = ("step", "exp_avg", "exp_avg_sq")
-            self.optimizer.state[value] = {
-                kind: state[f"{kind}:{name}"] if kind == "step" else state[f"{kind}:{name}"].to(self.device)
-                for kind in kinds
-                if f"{kind}:{name}" in state
-            }
-        torch.set_rng_state(state["generator:cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["generator:cuda"], self.device)
+        load_state(folder, self.optimizer, self.trained, self.device)
         self.step, self.reported = position["step"], position["reported"]
         self.patience.load(folder, position["patience"], device=str(self.device))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autoglm_trainer.contract import TrialControl
 from autoglm_trainer.model.network import Network
 
+from .continuing import load_state, save_state
 from .lessons import Lessons
 from .patience import Patience
 from .ranks import Order, Ranks, Verdict
@@ -25,7 +26,7 @@ REPORTS_PER_EPOCH = 2
 GRADIENT_NORM = 1.0
 # Batches whose examples are sorted by length together: little padding, still well mixed.
 _BUCKET = 20
-_WEIGHTS, _STATE, _POSITION = "weights.safetensors", "optimizer.safetensors", "position.json"
+_WEIGHTS, _POSITION = "weights.safetensors", "position.json"
 
 
 class Loop:
@@ -200,15 +201,7 @@ class Loop:
     def save(self, folder: Path) -> None:
         """Write weights, optimiser, generators and position: safetensors and JSON only."""
         save_file({name: value.detach().contiguous() for name, value in self.learned.items()}, folder / _WEIGHTS)
-        state = {
-            f"{kind}:{name}": tensor
-            for name, value in self.trained.items()
-            for kind, tensor in self.optimizer.state[value].items()
-        }
-        state["generator:cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            state["generator:cuda"] = torch.cuda.get_rng_state(self.device)
-        save_file(state, folder / _STATE)
+        save_state(folder, self.optimizer, self.trained, self.device)
         counts = {"step": self.step, "reported": self.reported, "total": self.total}
         position = {**counts, "patience": self.patience.save(folder), "scaler": self.scaler.state_dict()}
         (folder / _POSITION).write_text(json.dumps(position))
@@ -223,15 +216,7 @@ class Loop:
         if position["total"] != self.total:
             raise ValueError(f"the checkpoint is of a run of {position['total']} steps, this one has {self.total}")
         self.network.load_trained(load_file(folder / _WEIGHTS, device=str(self.device)))
-        state = load_file(folder / _STATE)
-        for name, value in self.trained.items():
-            kinds = ("step", "exp_avg", "exp_avg_sq")
-            self.optimizer.state[value] = {
-                kind: state[f"{kind}:{name}"].to(self.device) for kind in kinds if f"{kind}:{name}" in state
-            }
-        torch.set_rng_state(state["generator:cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["generator:cuda"], self.device)
+        load_state(folder, self.optimizer, self.trained, self.device)
         self.step, self.reported = position["step"], position["reported"]
         self.patience.load(folder, position["patience"], device=str(self.device))
         if position.get("scaler"):
