@@ -178,10 +178,10 @@ def run(folder: Path, size: Size) -> Table:
         rows += _rows(case, found)
         notes.append(_note(case, found))
     notes.append(
-        "The default is the task's own configuration without any search; the libraries' default is what transformers"
-        " trains with when nothing is said (every weight, rate 5e-5, 3 epochs, batches of 8), through the same worker."
-        " Error is 1 minus the metric. Values are means"
-        " over the seeds of sampler and training; the rows stay the same. One worker process of one thread."
+        "The default is the task's own configuration without any search; of language models the libraries' default is"
+        " what transformers trains with when nothing is said (every weight, rate 5e-5, 3 epochs, batches of 8), through"
+        " the same worker. Error is 1 minus the metric. Values are means over the seeds of sampler and training; the"
+        " rows stay the same. One worker process of one thread."
     )
     return Table(name="tasks", title="What a study is worth", rows=tuple(rows), notes=tuple(notes))
 
