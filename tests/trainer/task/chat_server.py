@@ -36,6 +36,7 @@ class ChatServer:
     """Attributes:
     url: what `/chat/completions` follows. faults: answered in turn before anything else is.
     asked: bodies of the requests that were answered. most: requests in flight at once.
+    gather: no request is answered before so many have been in flight at once, or ten seconds have passed.
     """
 
     url: str
@@ -45,8 +46,9 @@ class ChatServer:
     asked: list[dict[str, Any]] = field(default_factory=list)
     requests: int = 0
     most: int = 0
+    gather: int = 1
     _flying: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Condition = field(default_factory=lambda: threading.Condition(threading.Lock()))
 
     def answer(self, path: str, authorization: str | None, body: dict[str, Any]) -> Fault:
         """Status, headers and payload."""
@@ -54,6 +56,8 @@ class ChatServer:
             self.requests += 1
             self._flying += 1
             self.most = max(self.most, self._flying)
+            self._lock.notify_all()
+            self._lock.wait_for(lambda: self.most >= self.gather, timeout=10)
         try:
             return self._answer(path, authorization, body)
         finally:
