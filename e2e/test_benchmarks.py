@@ -58,4 +58,8 @@ def test_reconcile_compares_the_operator_with_a_bare_loop(tmp_path: Path) -> Non
     found = figures(reconcile.run(tmp_path, reconcile.SMALL))
     operator, bare = found["Jobs a second, operator"], found["Jobs a second, bare loop"]
     assert found["the operator's share of that rate"] == pytest.approx(operator / bare)
+    assert (
+        found["operator: from the first study to the last pod"]
+        >= found["operator: from the first study to the last Job"]
+    )
     assert found["operator: peak memory"] > 20

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import reading, search, tasks, throughput
 from benchmarks.fixed_cost import Stay
-from benchmarks.reconcile import Measured, bare_job, study
+from benchmarks.reconcile import Measured, Pace, bare_job, study
 from benchmarks.results import Table
 from benchmarks.workers import Timing
 
@@ -39,13 +39,13 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
     found = Measured(
         jobs=100,
         apply_seconds=1.0,
-        operator_seconds=10.0,
-        bare_seconds=(6.0, 8.0),
+        operator=Pace(jobs=10.0, pods=14.0),
+        bare=(Pace(jobs=6.0, pods=10.0), Pace(jobs=8.0, pods=11.0)),
         cpu_seconds=1,
         peak_bytes=1,
         standing_cores=0,
     )
-    assert found.ratio == pytest.approx(0.7)
+    assert found.mean_bare == Pace(jobs=7.0, pods=10.5)
 
 
 def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
