@@ -47,7 +47,9 @@ _TUNED = TaskDeclaration(
     name="image-classification",
     summary="one label for each picture, on a pretrained network or on one trained from nothing",
     columns={
-        "image": Column("image", "a file beside the table, or its bytes as base64; a folder of images needs no column"),
+        "image": Column(
+            "image", "its bytes (as base64 where a table is text), or a file beside the table; a folder needs no column"
+        ),
         "label": Column("label", "its class; in a folder of images the folder that it lies in", answer=True),
     },
     # A ring of 16 x 16 pixels.

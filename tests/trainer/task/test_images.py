@@ -105,6 +105,14 @@ def test_a_picture_that_cannot_be_read_is_refused_by_name(tmp_path: Path, said: 
     assert said in str(refused.value)
 
 
+def test_a_picture_that_changes_before_it_is_decoded_is_not_trained_on(tmp_path: Path) -> None:
+    found = load(tmp_path, write_folder(tmp_path / "shapes", 6), validation={"fraction": 0.5})
+    for file in (tmp_path / "shapes").rglob("*.png"):
+        file.write_bytes(png(draw("ring", 99)))
+    with pytest.raises(DataError, match=r"shapes: .*/00[0-5].png changed while it was read"):
+        Album(found.splits, 3).pixels("train", 16, "squeeze")
+
+
 def look_at(folder: Path, train: str, validation: str) -> None:
     """Everything of it is decoded."""
     Album(load(folder, train, validation={"source": validation}).splits, 3).pixels("train", 16, "squeeze")

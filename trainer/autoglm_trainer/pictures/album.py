@@ -52,7 +52,7 @@ def _decoded(rows: Rows[LabelledPicture], size: int, channels: int, fit: Fit) ->
     found = np.empty((len(rows), channels, size, size), dtype=np.uint8)
     for place, row in enumerate(rows):
         try:
-            found[place] = pixels(decode(row.read()), size=size, channels=channels, fit=fit)
+            found[place] = pixels(decode(row.load()), size=size, channels=channels, fit=fit)
         except PictureError as error:
-            raise DataError(f"{rows.source}: {row.name} {error}") from error
+            raise DataError(f"{row.where} {error}") from error
     return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -15,50 +18,129 @@ from pydantic import JsonValue
 
 from autoglm_trainer.errors import DataError
 
+from .features import class_names, features_of, named
+from .held_pictures import Held, Piece, picture_columns
 from .opened import Opened
 
-_BATCH_ROWS = 1_024
+# Pictures are large.
+_BATCH_ROWS, _PICTURE_ROWS = 1_024, 64
 _FILE = b"ARROW1"
 # What pandas writes of an index that has no name.
 _INDEX = "__index_level_"
+log = logging.getLogger(__name__)
 
 
-def columnar_columns(source: str, opened: Opened, kind: str) -> tuple[str, ...]:
-    """The columns that hold values which JSON knows, hence none of bytes.
+@dataclass
+class Columnar:
+    """One file.
 
-    Raises:
-        DataError: broken file, or two columns of one name.
+    Attributes:
+        kind: Parquet or Arrow.
     """
-    with _explained(source, kind), opened.binary() as file:
-        return _names(source, _schema(file, kind))
 
+    source: str
+    opened: Opened
+    kind: str
+    _held: Held = field(init=False, repr=False)
 
-def columnar_rows(source: str, opened: Opened, kind: str) -> Iterator[tuple[int, dict[str, JsonValue]]]:
-    """Each row with its number, from 1.
+    def __post_init__(self) -> None:
+        self._held = Held(self.source, lambda: self._pieces(self.pictures))
 
-    Raises:
-        DataError: broken file.
-    """
-    number = 0
-    with opened.binary() as file:
-        with _explained(source, kind):
-            names = list(_names(source, _schema(file, kind)))
-            batches = _batches(file, kind, names)
-        while True:
-            with _explained(source, kind):
-                batch = next(batches, None)
-                rows = [] if batch is None else batch.select(names).to_pylist()
-            if batch is None:
-                return
-            for row in rows:
-                number += 1
-                yield number, {name: _plain(value) for name, value in row.items()}
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that hold values which JSON knows, hence none of bytes.
 
+        Raises:
+            DataError: broken file, or two columns of one name.
+        """
+        return tuple(each.name for each in self._fields if not _holds_bytes(each.type))
 
-def _schema(file: Any, kind: str) -> pa.Schema:
-    schema = pq.ParquetFile(file).schema_arrow if kind == "Parquet" else _arrow(file).schema
-    file.seek(0)
-    return schema
+    @cached_property
+    def pictures(self) -> tuple[str, ...]:
+        """The columns of pictures: bytes alone, or beside the name of the file that they were.
+
+        Raises:
+            DataError: as `columns`.
+        """
+        with self._explained():
+            return picture_columns(self._fields, features_of(self._schema), self._first)
+
+    @cached_property
+    def classes(self) -> Mapping[str, Sequence[str]]:
+        """Column → the names that its numbers stand for, where the schema has them."""
+        found = {name: class_names(feature) for name, feature in features_of(self._schema).items()}
+        return {name: names for name, names in found.items() if names and name in self.columns}
+
+    def find_picture(self, name: str) -> Callable[[], bytes] | None:
+        """How a picture is read whose name stands in a row; None where it is no name of this file."""
+        return self._held.find(name)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+        """Each row with its number, from 1. Pictures have names, by which they are found.
+
+        Raises:
+            DataError: broken file.
+        """
+        for piece in self._pieces((*self.columns, *self.pictures)):
+            with self._explained():
+                plain = piece.batch.select(list(self.columns)).to_pylist()
+                named_pictures = self._held.names(piece, self.pictures)
+            for number, row, names in zip(piece.numbers, plain, named_pictures, strict=True):
+                yield number, {**{name: self._value(number, name, row[name]) for name in row}, **names}
+
+    def _value(self, number: int, name: str, value: Any) -> JsonValue:
+        plain = _plain(value)
+        if name not in self.classes:
+            return plain
+        try:
+            return named(plain, self.classes[name])
+        except ValueError as error:
+            raise DataError(f"{self.source}, row {number}: {name!r} {error}; write the file again") from error
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        with self._explained(), self.opened.binary() as file:
+            return pq.ParquetFile(file).schema_arrow if self.kind == "Parquet" else _arrow(file).schema
+
+    @cached_property
+    def _fields(self) -> tuple[pa.Field, ...]:
+        schema = self._schema
+        for name in schema.names:
+            if (count := schema.names.count(name)) > 1:
+                raise DataError(f"{self.source}: the column {name[:60]!r} stands there {count} times; keep one")
+        return tuple(each for each in schema if not each.name.startswith(_INDEX))
+
+    def _first(self, column: str) -> Any:
+        """The first value in a column that is none; None where there is none."""
+        for piece in self._pieces((column,)):
+            for value in piece.batch.column(column):
+                if value.is_valid:
+                    return value.as_py()
+        return None
+
+    def _pieces(self, names: Sequence[str]) -> Iterator[Piece]:
+        """The file in parts of some rows."""
+        size = _BATCH_ROWS if set(names) <= set(self.columns) else _PICTURE_ROWS
+        first = 1
+        with self.opened.binary() as file:
+            with self._explained():
+                batches = _batches(file, self.kind, list(names), size)
+            while True:
+                with self._explained():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield Piece(first, batch)
+                first += batch.num_rows
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        # A broken length asks for more memory than there is.
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise DataError(f"{self.source}: not readable as {self.kind} ({told}); write the file again") from error
 
 
 def _arrow(file: Any) -> Any:
@@ -67,27 +149,17 @@ def _arrow(file: Any) -> Any:
     return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
 
 
-def _batches(file: Any, kind: str, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(file: Any, kind: str, names: list[str], size: int) -> Iterator[pa.RecordBatch]:
     if kind == "Parquet":
-        yield from pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=names)
+        yield from pq.ParquetFile(file).iter_batches(size, columns=names)
         return
     reader = _arrow(file)
     whole = map(reader.get_batch, range(reader.num_record_batches)) if hasattr(reader, "get_batch") else reader
     for batch in whole:
         # Arrow trusts the offsets in a file; wrong ones would end the process.
         batch.validate(full=True)
-        for start in range(0, batch.num_rows, _BATCH_ROWS):
-            yield batch.slice(start, _BATCH_ROWS)
-
-
-def _names(source: str, schema: pa.Schema) -> tuple[str, ...]:
-    names = [field.name for field in schema if not field.name.startswith(_INDEX) and not _holds_bytes(field.type)]
-    for name in names:
-        if schema.names.count(name) > 1:
-            raise DataError(
-                f"{source}: the column {name[:60]!r} stands there {schema.names.count(name)} times; keep one"
-            )
-    return tuple(names)
+        for start in range(0, batch.num_rows, size):
+            yield batch.slice(start, size).select(names)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -96,16 +168,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _holds_bytes(kind.value_type)
     return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
-
-
-@contextmanager
-def _explained(source: str, kind: str) -> Iterator[None]:
-    try:
-        yield
-    # A broken length asks for more memory than there is.
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise DataError(f"{source}: not readable as {kind} ({told}); write the file again") from error
 
 
 def _plain(value: Any) -> JsonValue:

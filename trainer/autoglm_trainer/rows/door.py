@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -20,6 +20,8 @@ from .opened import Opened
 
 Locate = Callable[[str], Location]
 Numbered = Iterator[tuple[int, dict[str, JsonValue]]]
+# A picture's name → how its file is read; None where no picture has the name.
+Find = Callable[[str], Callable[[], bytes] | None]
 log = logging.getLogger(__name__)
 
 
@@ -30,16 +32,18 @@ class Records:
     Attributes:
         source: the URI.
         detected: format and encoding.
-        files: of Images, path → how the file is read.
         columns: of CSV and TSV the header's, of Parquet and Arrow the schema's, of CoNLL their numbers from 1; of JSON
             the names that its first 1,000 rows use. Columns without a name and columns of bytes are left out.
+        pictures: of Parquet and Arrow, the columns of bytes that are pictures; they stand in the rows by name.
+        find_picture: how a picture is read that a row names.
     """
 
     source: str
     detected: Detected
     columns: tuple[str, ...]
     _begin: Callable[[], Numbered]
-    files: Files = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    find_picture: Find = lambda _: None
 
     @property
     def format(self) -> Format:
@@ -63,7 +67,8 @@ class Records:
         """Each row with its number: column → value.
 
         Values are strings in CSV and TSV, lists of strings in CoNLL, and as typed elsewhere (times as ISO 8601,
-        decimals as numbers). None = missing: null, NaN, and an empty cell of CSV or TSV.
+        decimals as numbers, classes by name where the schema has their names). None = missing: null, NaN, and an empty
+        cell of CSV or TSV.
 
         Raises:
             DataError: a row is broken, or the file cannot be read to its end.
@@ -97,25 +102,34 @@ def read_records(source: str, locate: Locate) -> Records:
     opened = Opened(source, file)
     try:
         detected = detect(source, opened)
-        columns = _columns(source, opened, detected)
+        records = _records(source, opened, detected)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(f"{source}: cannot be read ({error}); write or upload it again") from error
     log.info("%s: read as %s", source, detected)
-    return Records(source, detected, columns, lambda: rows_of(source, opened, detected))
+    return records
 
 
 def _pictures(source: str, files: Files) -> Records:
     log.info("%s: read as Images, %d of them", source, len(files))
-    return Records(source, Detected("Images", None), COLUMNS, lambda: picture_rows(source, files), files)
+    detected = Detected("Images", None)
+    return Records(source, detected, COLUMNS, lambda: picture_rows(source, files), find_picture=files.get)
+
+
+def _records(source: str, opened: Opened, detected: Detected) -> Records:
+    if detected.format in ("Parquet", "Arrow"):
+        from .columnar import Columnar  # pyarrow takes its time to import
+
+        file = Columnar(source, opened, detected.format)
+        for column, names in file.classes.items():
+            log.info("%s: the numbers in %r are read as the names of %d classes", source, column, len(names))
+        return Records(source, detected, file.columns, file.rows, file.pictures, file.find_picture)
+    columns = _columns(source, opened, detected)
+    return Records(source, detected, columns, lambda: rows_of(source, opened, detected))
 
 
 def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
-    """The rows, by the format that was detected."""
+    """The rows of a text, by the format that was detected."""
     match detected.format:
-        case "Parquet" | "Arrow":
-            from .columnar import columnar_rows  # pyarrow takes its time to import
-
-            yield from columnar_rows(source, opened, detected.format)
         case "CSV" | "TSV":
             yield from delimited.delimited_rows(source, opened.lines(detected.encoding), detected.format)
         case "JSONL":
@@ -126,16 +140,12 @@ def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
             yield from json_rows.squad_rows(source, opened.text(detected.encoding))
         case "CoNLL":
             yield from conll.conll_rows(source, opened.lines(detected.encoding, end="\n"))
-        case "Images":
-            raise AssertionError("pictures are no rows of one file")
+        case _:
+            raise AssertionError(f"{detected.format} is no text")
 
 
 def _columns(source: str, opened: Opened, detected: Detected) -> tuple[str, ...]:
     match detected.format:
-        case "Parquet" | "Arrow":
-            from .columnar import columnar_columns
-
-            return columnar_columns(source, opened, detected.format)
         case "CSV" | "TSV":
             return delimited.header(source, opened.lines(detected.encoding), detected.format)
         case _:

@@ -30,18 +30,31 @@ class LabelledPicture:
     """One labelled picture; its pixels are decoded when they are needed.
 
     Attributes:
-        name: its file below the source, or its row: what messages call it.
+        name: its file below the source, or its row.
+        where: what messages call it, its source included.
         digest: sha256 of its bytes.
         grey: whether it has no colours.
         read: its bytes, anew from the source.
     """
 
     name: str
+    where: str = field(repr=False)
     label: str
     line: int
     digest: str
     grey: bool
     read: Callable[[], bytes] = field(repr=False, compare=False)
+
+    def load(self) -> bytes:
+        """Its bytes, the same as when its digest was taken.
+
+        Raises:
+            DataError: they are gone, or others.
+        """
+        content = self.read()
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise DataError(f"{self.where} changed while it was read; start again when nobody writes it")
+        return content
 
     @property
     def content(self) -> JsonValue:
@@ -107,23 +120,33 @@ def read_pictures(records: Records, locate: Locate, columns: Mapping[str, str]) 
     Raises:
         DataError: they cannot be read, or none is there.
     """
-    names = image_column, label_column = columns["image"], columns["label"]
-    found = []
-    for number, row in records:
-        where = records.where(number)
-        image, label = (text(records, number, row, column) for column in names)
-        for column, value in ((image_column, image), (label_column, label)):
-            if not value.strip():
-                raise DataError(f"{where}: {column!r} is empty; fill it in or drop the row")
-        if image in records.files:
-            found.append(_picture(f"{records.source}: {image}", image, label, number, records.files[image]))
-        elif PurePosixPath(image).suffix.lower() in IMAGE_ENDINGS:
-            read = _beside(records.source, where, image, locate)
-            found.append(_picture(f"{where}: {image}", image, label, number, read))
-        else:
-            held = partial(bytes, _unpacked(f"{where}: {image_column!r} ({cut(image, 40)})", image))
-            found.append(_picture(where, f"{records.counted} {number}", label, number, held))
-    return some(records, found, names)
+    found = [picture_of(records, number, row, locate, columns) for number, row in records]
+    return some(records, found, (columns["image"], columns["label"]))
+
+
+def picture_of(
+    records: Records, number: int, row: Mapping[str, JsonValue], locate: Locate, columns: Mapping[str, str]
+) -> LabelledPicture:
+    """The picture of one row; its header is looked at, so that what is no image is refused before anything is trained.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    where = records.where(number)
+    image_column, label_column = columns["image"], columns["label"]
+    image, label = (text(records, number, row, column) for column in (image_column, label_column))
+    for column, value in ((image_column, image), (label_column, label)):
+        if not value.strip():
+            raise DataError(f"{where}: {column!r} is empty; fill it in or drop the row")
+    name = f"{records.counted} {number}"
+    if read := records.find_picture(image):
+        if records.format == "Images":
+            return _picture(f"{records.source}: {image}", image, label, number, read)
+        return _picture(f"{where}: {image_column!r}", name, label, number, read)
+    if PurePosixPath(image).suffix.lower() in IMAGE_ENDINGS:
+        return _picture(f"{where}: {image}", image, label, number, _beside(records.source, where, image, locate))
+    held = partial(bytes, _unpacked(f"{where}: {image_column!r} ({cut(image, 40)})", image))
+    return _picture(where, name, label, number, held)
 
 
 def _beside(source: str, where: str, path: str, locate: Locate) -> Callable[[], bytes]:
@@ -143,14 +166,13 @@ def _unpacked(where: str, image: str) -> bytes:
 
 
 def _picture(where: str, name: str, label: str, line: int, read: Callable[[], bytes]) -> LabelledPicture:
-    """One row; its header is looked at, so that what is no image is refused before anything is trained."""
     content = read()
     check_size(where, len(content))
     try:
         grey = is_grey(content)
     except PictureError as error:
         raise DataError(f"{where} {error}") from error
-    return LabelledPicture(name, label, line, hashlib.sha256(content).hexdigest(), grey, read)
+    return LabelledPicture(name, where, label, line, hashlib.sha256(content).hexdigest(), grey, read)
 
 
 def _check_labels(rows: Rows[LabelledPicture], split: str, train_source: str, labels: Sequence[str]) -> None:
