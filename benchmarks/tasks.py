@@ -163,7 +163,7 @@ SMALL = Size(
 
 
 def run(folder: Path, size: Size) -> Table:
-    """Every case, or those whose names have what `AUTOGLM_BENCH_CASES` says, with every seed, one after another.
+    """Every chosen case with every seed, one after another.
 
     Raises:
         FileNotFoundError: a data set is not there.
@@ -171,7 +171,7 @@ def run(folder: Path, size: Size) -> Table:
     """
     rows: list[Row] = []
     notes: list[str] = []
-    for case in (case for case in size.cases if os.environ.get(CASES_VARIABLE, "") in case.name):
+    for case in chosen(size.cases):
         place = folder / case.folder
         data = sources(case, place / "data")
         found = [measure(case, data, seed, place / str(seed)) for seed in size.seeds]
@@ -184,6 +184,11 @@ def run(folder: Path, size: Size) -> Table:
         " rows stay the same. One worker process of one thread."
     )
     return Table(name="tasks", title="What a study is worth", rows=tuple(rows), notes=tuple(notes))
+
+
+def chosen(cases: Sequence[Case]) -> list[Case]:
+    """All, or those whose names have what `AUTOGLM_BENCH_CASES` says."""
+    return [case for case in cases if os.environ.get(CASES_VARIABLE, "") in case.name]
 
 
 def measure(case: Case, data: Mapping[str, str], seed: int, folder: Path) -> Outcome:

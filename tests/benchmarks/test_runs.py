@@ -49,9 +49,13 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
 
 
 def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
-    races = [search.Race(0.8, 30.0, 10.0, reached=True), search.Race(0.7, 10.0, 20.0, reached=False)]
+    races = [
+        search.Race(search.Moment(30.0, 20.0, 0.8), search.Moment(10.0, 9.0, 0.8), reached=True),
+        search.Race(search.Moment(10.0, 8.0, 0.7), search.Moment(20.0, 5.0, None), reached=False),
+    ]
     rows = {row.what.split(": ")[1]: row.figure for row in search._rows(tasks.INTENTS, races)}
     assert rows["ours over random"] == pytest.approx(30 / 40)
+    assert rows["ours over random, by CPU"] == pytest.approx(14 / 28)
     assert rows["seeds that reached it"] == 1
 
 
