@@ -62,7 +62,7 @@ class Size:
 
 
 FULL = Size(
-    (replace(INTENTS, rows=(308, 154, 77), trials=20), replace(ENTITIES, rows=(300, 150, 50), trials=20)),
+    (replace(INTENTS, rows=(308, 154, 77), trials=12), replace(ENTITIES, rows=(300, 150, 50), trials=12)),
     seeds=(1, 2, 3, 4, 5),
 )
 _HEAD = (("parameters", [{"name": "head_c", "float": {"min": 1e-3, "max": 1e3, "log": True}}]),)

@@ -125,7 +125,7 @@ ANSWERS = Case(
     "question-answering, XQuAD",
     "question-answering",
     "en_xquad_qa",
-    (400, 120, 251),
+    (250, 100, 251),
     metric="f1",
     trials=8,
     library=LIBRARY,
