@@ -107,7 +107,7 @@ class Checkpoint(Model):
 
 
 class Export(Model):
-    """Result of the export job."""
+    """Result of the export job; `trial` is the number of its first attempt, by which people know it."""
 
     uri: str
     digest: str

@@ -69,10 +69,11 @@ def resolve(reference: str) -> Any:  # a class whose protocol the caller knows
         reference: `package.module:attribute`.
 
     Raises:
-        ImportError: the module cannot be imported or has no such attribute.
+        ImportError: the module cannot be imported, for whatever reason, or has no such attribute.
     """
     module, _, attribute = reference.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ImportError(f"{reference} cannot be loaded in this image: {error}") from error
+    except Exception as error:  # somebody else's module may raise anything
+        told = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise ImportError(f"{reference} cannot be loaded in this image: {told}") from error

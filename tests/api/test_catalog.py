@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from autoglm_api.catalog import TASKS, TaskDeclaration
+from autoglm_api.plugins import resolve
 from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, check_parameters, check_point
 
 tasks = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -59,6 +62,23 @@ def test_a_good_point_keeps_what_fits_and_leaves_the_rest_to_the_sampler() -> No
     assert full == {"method": "full", "learning_rate": 1e-4}
 
 
+def test_a_good_point_has_the_default_of_what_it_does_not_name() -> None:
+    task = TASKS["text-classification"]
+    threshold = Parameter(name="threshold", float_=FloatRange(min=0.1, max=0.9))
+    assert [point["threshold"] for point in task.good_points((*task.parameters, threshold))] == [0.5] * 3
+    assert list(task.good_points((threshold,))) == [{"threshold": 0.5}]
+
+
+def test_a_method_without_a_good_point_begins_at_its_defaults_and_points_of_others_are_left_out() -> None:
+    task = TASKS["text-classification"]
+    rate = Parameter(name="learning_rate", float_=FloatRange(min=1e-5, max=1e-1, log=True))
+    method = Parameter(name="method", categorical=Choices(choices=("prefix", "full")))
+    full, prefix = task.good_points((method, rate))
+    assert full == {"method": "full", "learning_rate": 1e-4}
+    assert prefix == {"method": "prefix", "learning_rate": 5e-3}
+    assert list(task.good_points((rate,))) == [{"learning_rate": 1e-3}]
+
+
 @pytest.mark.parametrize(
     ("parameter", "said"),
     [
@@ -94,3 +114,10 @@ def test_a_text_that_is_tuned_must_be_a_text() -> None:
     for domain in ({"categorical": Choices(choices=(1, "x"))}, {"float_": FloatRange(min=0, max=1)}):
         with pytest.raises(ValueError, match="prompt_text takes texts"):
             task.check_space((Parameter(name="prompt_text", **domain),))
+
+
+def test_a_plug_in_whose_code_fails_in_any_way_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unlicensed.py").write_text("raise RuntimeError('no licence found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="unlicensed:Task cannot be loaded in this image: RuntimeError: no licence"):
+        resolve("unlicensed:Task")

@@ -12,6 +12,7 @@ from autoglm_api.study import Data, ModelSource
 
 from .knobs import Knob
 from .methods.declaration import MethodDeclaration
+from .methods.space import searched_methods
 
 Direction = Literal["Maximize", "Minimize"]
 BaseModelUse = Literal["required", "optional", "none"]
@@ -196,23 +197,29 @@ class TaskDeclaration:
                 )
 
     def good_points(self, parameters: Sequence[Parameter]) -> Iterator[dict[str, Scalar]]:
-        """The good points cut to `parameters`; a value outside its range is left to the sampler.
+        """The good points cut to `parameters`, then the defaults of the space's methods that have none.
 
-        A point whose value does not exist where others depend on it (a method that the space leaves out) is dropped.
+        What a point does not name has its default there; a value outside its range is left to the sampler. A point of
+        a method that the space leaves out is dropped, and one whose value does not exist where others depend on it.
         """
+        methods = searched_methods(self.knobs, parameters)
+        points = [point for point in self.points if not methods or self._method(point) in methods]
+        known = set(map(self._method, points))
+        points += [{"method": method} for method in methods if method not in known]
         parents = {parameter.when.parameter for parameter in parameters if parameter.when}
         seen: list[dict[str, Scalar]] = []
-        for point in self.points:
+        for point in points:
+            whole = {**self.defaults(point), **point}
             cut: dict[str, Scalar] = {}
             misfits: set[str] = set()
             for parameter in ordered(parameters):
-                if parameter.name not in point or not is_active(parameter, cut):
+                if parameter.name not in whole or not is_active(parameter, cut):
                     continue
-                if parameter.contains(point[parameter.name]):
-                    cut[parameter.name] = point[parameter.name]
+                if parameter.contains(whole[parameter.name]):
+                    cut[parameter.name] = whole[parameter.name]
                 else:
                     misfits.add(parameter.name)
-            if cut and not misfits & (parents | {"method"}) and cut not in seen:
+            if cut and not misfits & parents and cut not in seen:
                 seen.append(cut)
                 yield cut
 
