@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,7 @@ def run_server(
     drain: Drain | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> None:
-    """Serve the model at `uri` until SIGTERM or SIGINT; returns after the drain.
+    """Serve the model at `uri` until SIGTERM or SIGINT; returns after the drain. For the main thread.
 
     Args:
         uri: the model's folder, `file://`, `pvc://` or `s3://`.
@@ -102,6 +103,9 @@ def run_server(
     Raises:
         ServingError: nothing was served; with the exit code and the sentence for this failure.
     """
+    # Loading takes minutes where a model is big. Without a handler the first process of a container hears no SIGTERM,
+    # and others would leave what they have downloaded.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threads = threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="autoglm-model-", dir=scratch) as folder:
         model = load_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.serving.conftest import TinyModel
-from tests.serving.processes import RunningServer, running_server
+from tests.serving.processes import RunningServer, running_server, serve_command
 from tests.waiting import wait_until
 
 BODY = json.dumps({"data": ["hello"]}).encode()
@@ -48,6 +49,20 @@ def test_sigterm_makes_it_unready_while_it_still_answers_then_it_exits_0(model: 
         assert httpx.get(f"{server.url}/healthz").status_code == 200
         assert "autoglm_serving_draining 1.0" in httpx.get(f"{server.url}/metrics").text
         assert server.process.wait(timeout=20) == 0
+
+
+def test_sigterm_while_it_loads_ends_it_and_what_it_has_downloaded(tmp_path: Path) -> None:
+    model, scratch = tmp_path / "model", tmp_path / "scratch"
+    for folder in (model, scratch):
+        folder.mkdir()
+    os.mkfifo(model / "manifest.json")  # a store that is slow to answer
+    told = {"AUTOGLM_MODEL_URI": model.as_uri(), "AUTOGLM_MODEL_DIGEST": "sha256:0", "AUTOGLM_SCRATCH": str(scratch)}
+    process = serve_command(told)
+    wait_until(lambda: any(scratch.iterdir()), "the server loading")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert not any(scratch.iterdir())
 
 
 def test_a_request_in_flight_is_answered_after_the_server_has_stopped_listening(model: TinyModel) -> None:
