@@ -85,7 +85,8 @@ def reproduce(study: optuna.Study, run: Run, trial: FrozenTrial, places: Places)
         SpecError: the model cannot be used any more.
     """
     metrics = trial.user_attrs.get(TrialAttribute.METRICS, {})
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not (metrics or trial.intermediate_values):
+    reports = {} if run.objective.metric in _TIMED else trial.intermediate_values
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not (metrics or reports):
         raise NothingToReproduce(
             f"trial {trial.number} is {trial.state.name} and has no result to compare with; choose one that is"
             " COMPLETE, or PRUNED after a step"
@@ -98,7 +99,7 @@ def reproduce(study: optuna.Study, run: Run, trial: FrozenTrial, places: Places)
     measured = _train(loaded, trial, control)
     steps = [
         Figure(f"step {step}: {run.objective.metric}", value, control.reports.get(step))
-        for step, value in sorted(trial.intermediate_values.items())
+        for step, value in sorted(reports.items())
     ]
     ends = [Figure(name, value, measured.get(name)) for name, value in metrics.items() if name not in _TIMED]
     return Reproduction(trial.number, tuple(steps + ends), tuple(changed))

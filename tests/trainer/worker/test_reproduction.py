@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from autoglm_api.attempts import Limits, Owner, StudyAttribute, TrialAttribute
 from autoglm_api.run import Run
+from autoglm_api.study import Objective
 from autoglm_cli.errors import CliError, UsageError
 from autoglm_cli.folder import RunFolder, RunRecord
 from autoglm_cli.main import app
@@ -74,6 +75,13 @@ def test_the_pruned_trial_is_compared_up_to_where_it_was_pruned(searched: tuple[
     pruned = first(study, TrialState.PRUNED)
     found = reproduce(study, run, pruned, make_places(folder))
     assert [figure.name for figure in found.figures] == [f"step {step}: loss" for step in pruned.intermediate_values]
+
+
+def test_a_course_of_measured_times_is_nothing_to_compare(searched: tuple[Path, Run, optuna.Study]) -> None:
+    folder, run, study = searched
+    timed = run.model_copy(update={"objectives": (Objective(metric="latency_p95_ms", direction="Minimize"),)})
+    with pytest.raises(NothingToReproduce):
+        reproduce(study, timed, first(study, TrialState.PRUNED), make_places(folder))
 
 
 def test_a_training_from_another_seed_is_told_apart(searched: tuple[Path, Run, optuna.Study]) -> None:

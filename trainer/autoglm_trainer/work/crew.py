@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ class Crew:
         return f"a rank of {self.count} of data parallel training does not answer"
 
     def close(self) -> None:
-        """End all followers."""
+        """End all followers, and remove the folder."""
         for follower in self.followers:
             follower.kill()
             for pipe in (follower.stdin, follower.stdout):
@@ -80,6 +81,7 @@ class Crew:
                     except BrokenPipeError:
                         logger.debug("rank %d had not read everything", follower.pid)
             follower.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def muster(run: Run, environment: WorkerEnvironment, digests: DataDigests, count: int) -> Crew:
