@@ -24,7 +24,7 @@ from autoglm_api.locations import locate
 from autoglm_store.connection import load_study
 from autoglm_store.ledger import best
 from autoglm_trainer.contract import FittedModel, Places
-from autoglm_trainer.export import restore_winner
+from autoglm_trainer.export import restore_trial
 from autoglm_trainer.metrics import bootstrap, interval
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.work.artifacts import Artifacts
@@ -206,7 +206,7 @@ def _winner(study: CreatedStudy, folder: Path) -> FittedModel:
     winner = best(load_study(study.url, study.name).get_trials(), study.run)
     assert winner is not None, "run_worker refuses a study without a complete trial"
     artifacts = Artifacts(study.run.artifacts_uri, place(study.run.artifacts_uri))
-    return restore_winner(loaded, study.run, winner, artifacts, folder / "weights")
+    return restore_trial(loaded, study.run, winner, artifacts, folder / "weights")
 
 
 def _exported(study: CreatedStudy, folder: Path) -> dict[str, Any]:

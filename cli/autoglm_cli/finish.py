@@ -17,7 +17,7 @@ from autoglm_api.attempts import Export
 from autoglm_api.locations import locate
 from autoglm_api.predict import PredictRequest
 from autoglm_store.front import front
-from autoglm_store.ledger import best
+from autoglm_store.ledger import best, origin_of
 from autoglm_store.limits import read_export
 
 from .errors import CliError
@@ -42,7 +42,7 @@ def export_best(local: LocalRun) -> Export:
     winner = best(local.study.get_trials(deepcopy=False), local.stored)
     assert winner is not None, "search() has found a candidate"
     exported = read_export(local.study)
-    if exported is None or exported.trial != winner.number:
+    if exported is None or exported.trial != origin_of(winner):
         exported = _export_now(local)
     _fetch_report(local, exported)
     _tell(local, exported)
@@ -73,7 +73,8 @@ def _fetch_report(local: LocalRun, exported: Export) -> None:
 def _tell(local: LocalRun, exported: Export) -> None:
     metrics = [objective.metric for objective in local.stored.objectives]
     trials = local.study.get_trials(deepcopy=False)
-    winner = next(trial for trial in trials if trial.number == exported.trial)
+    winner = best(trials, local.stored)
+    assert winner is not None, "it has been exported"
     others = len(front(trials, local.stored)) - 1
     chosen = f", the first of {others + 1} on the Pareto front" if others else ""
     local.say(

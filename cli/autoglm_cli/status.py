@@ -64,7 +64,7 @@ def local_row(run: RunFolder) -> Row:
     require("trainer")
     from datetime import UTC, datetime
 
-    from autoglm_store.ledger import best, counts, end_reason
+    from autoglm_store.ledger import best, counts, end_reason, origin_of
     from autoglm_store.limits import read_export, read_fatal, read_limits, read_run
 
     from .local import open_study
@@ -82,7 +82,7 @@ def local_row(run: RunFolder) -> Row:
         run.path.name,
         state,
         f"{tally.finished}/{limits.max}{failed}",
-        "" if leader is None else f"{results(leader.values, frozen)} (trial {leader.number})",
+        "" if leader is None else f"{results(leader.values, frozen)} (trial {origin_of(leader)})",
         exported.uri if exported else "",
     )
 

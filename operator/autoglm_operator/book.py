@@ -190,7 +190,7 @@ def _why(attempt: FrozenTrial) -> str:
 
 def _shown(attempt: FrozenTrial) -> BestTrial:
     return BestTrial(
-        trial=attempt.number,
+        trial=ledger.origin_of(attempt),
         value=attempt.values[0],
         values=tuple(attempt.values) if len(attempt.values) > 1 else None,
         parameters=attempt.params,

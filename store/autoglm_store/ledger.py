@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import Fatal, Limits, TrialAttribute
 from autoglm_api.base import Scalar
+from autoglm_api.catalog import find_task
 from autoglm_api.conditions import Reason
 from autoglm_api.exits import MAX_FREE_ATTEMPTS, Cause
 from autoglm_api.run import Run
@@ -272,6 +273,12 @@ def is_derived(trial: FrozenTrial) -> bool:
 def whole_point(trial: FrozenTrial) -> dict[str, Scalar]:
     """The point, with what the task has made of values that it leaves open."""
     return {**trial.params, **trial.user_attrs.get(TrialAttribute.DERIVED, {})}
+
+
+def is_default(point: Mapping[str, Scalar], run: Run) -> bool:
+    """Whether this is the task's default configuration, which the report compares the winner with."""
+    task = find_task(run.task).for_model(run.model)
+    return as_point({**task.defaults(point), **point}) == as_point(task.defaults({}))
 
 
 def is_whole(parameters: Mapping[str, Scalar], run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""Who the winner is compared with, trained here: default, the task's own rivals, and baseline; and what each took."""
+"""Who the winner is compared with: default, the task's own rivals, and baseline; and what training each took."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.base import Scalar
 from autoglm_api.catalog import find_task
 from autoglm_api.run import Run
-from autoglm_store.ledger import LogicalTrial, gpu_seconds, seconds, whole_point
+from autoglm_store.ledger import LogicalTrial, gpu_seconds, is_default, seconds, whole_point
 
 from .contract import Compares, FittedModel, LoadedTask, SplitName
 from .errors import Infeasible
@@ -37,9 +37,9 @@ class Unattended:
         """Nothing is due."""
 
 
-def winners_cost(winner: FrozenTrial, trials: Sequence[LogicalTrial]) -> Cost:
-    """Of all its attempts."""
-    attempts = next((trial.attempts for trial in trials if trial.last.number == winner.number), (winner,))
+def trials_cost(last: FrozenTrial, trials: Sequence[LogicalTrial]) -> Cost:
+    """Of all attempts of the trial with this last one."""
+    attempts = next((trial.attempts for trial in trials if trial.last.number == last.number), (last,))
     noted = [
         attempt.user_attrs[key] for attempt in attempts if (key := TrialAttribute.CPU_SECONDS) in attempt.user_attrs
     ]
@@ -65,21 +65,30 @@ class Stopwatch:
 
 
 def contenders(
-    loaded: LoadedTask, run: Run, winner: FrozenTrial, fitted: FittedModel, split: SplitName, own: Cost, gpus: int
+    loaded: LoadedTask,
+    run: Run,
+    winner: FrozenTrial,
+    fitted: FittedModel,
+    split: SplitName,
+    trials: Sequence[LogicalTrial],
+    restore: Callable[[FrozenTrial], FittedModel],
+    gpus: int,
 ) -> tuple[list[Contender], list[str]]:
-    """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had."""
+    """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had.
+
+    `fitted` is the winner's model; `restore` gives that of any complete one of `trials`.
+    """
     task = find_task(run.task).for_model(run.model)
     searched = whole_point(winner)
     chosen = {**task.defaults(searched), **searched}
+    own = trials_cost(winner, trials)
     found, missing = [_contender("winner", fitted, split, _searched_first(chosen, searched), own)], []
-    usual = task.defaults({})
-    if chosen == usual:
+    if is_default(searched, run):
         missing.append("The winner is the default configuration.")
     else:
         try:
-            watch = Stopwatch(gpus)
-            default = loaded.fit(usual, Unattended(run.sampler.seed))
-            found.append(_contender("default configuration", default, split, usual, watch.cost()))
+            default, cost = _default(loaded, run, trials, restore, gpus)
+            found.append(_contender("default configuration", default, split, task.defaults({}), cost))
         except Infeasible as error:
             missing.append(f"The default configuration could not be trained: {error}.")
     for name, point in loaded.rivals(chosen).items() if isinstance(loaded, Compares) else ():
@@ -93,6 +102,23 @@ def contenders(
     answers = loaded.baseline(split)
     found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, watch.cost()))
     return found, missing
+
+
+def _default(
+    loaded: LoadedTask,
+    run: Run,
+    trials: Sequence[LogicalTrial],
+    restore: Callable[[FrozenTrial], FittedModel],
+    gpus: int,
+) -> tuple[FittedModel, Cost]:
+    """The default configuration's model: that of the trial that was made at it, or else trained here."""
+    for trial in (trial.last for trial in trials):
+        is_result = trial.state == TrialState.COMPLETE and TrialAttribute.DUPLICATE_OF not in trial.user_attrs
+        if is_result and is_default(whole_point(trial), run):
+            return restore(trial), trials_cost(trial, trials)
+    watch = Stopwatch(gpus)
+    default = loaded.fit(find_task(run.task).for_model(run.model).defaults({}), Unattended(run.sampler.seed))
+    return default, watch.cost()
 
 
 def _searched_first(chosen: Mapping[str, Scalar], searched: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of, 
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
-from .contenders import Unattended, contenders, winners_cost
+from .contenders import Unattended, contenders
 from .contract import Completes, ExportDescription, FittedModel, LoadedTask, Places, ShowsData, SplitName
 from .errors import NothingToExport
 from .report import COMPARISON, ReportContent, render_comparison, render_model_card, render_report
@@ -60,19 +60,23 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
     loaded = get_task(run.task).load(run, places)
     places.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.scratch) as scratch:
-        fitted = restore_winner(loaded, run, winner, artifacts, Path(scratch, "weights"))
+
+        def restore(trial: FrozenTrial) -> FittedModel:
+            return restore_trial(loaded, run, trial, artifacts, Path(scratch, f"weights-{trial.number}"))
+
+        fitted = restore(winner)
         folder = Path(scratch, FOLDER)
         folder.mkdir()
         description = fitted.export(folder)
         logical = logical_trials(trials, read_limits(study))
-        content = _judge(loaded, run, winner, fitted, logical, started, description.labels, gpus)
+        content = _judge(loaded, run, winner, fitted, logical, restore, started, description.labels, gpus)
         manifest, written = _write(content, description, folder)
         artifacts.delete(FOLDER)
         artifacts.upload(folder, FOLDER)
     exported = Export(
         uri=f"{run.artifacts_uri}/{FOLDER}",
         digest=digest(written),
-        trial=winner.number,
+        trial=origin_of(winner),
         metrics=manifest.test or manifest.validation,
         test_digest=loaded.digests.test,
     )
@@ -95,14 +99,14 @@ def _judge(
     winner: FrozenTrial,
     fitted: FittedModel,
     trials: Sequence[LogicalTrial],
+    restore: Callable[[FrozenTrial], FittedModel],
     started: float,
     labels: tuple[str, ...],
     gpus: int,
 ) -> ReportContent:
     """The winner beside its contenders on the test rows; `started` is the process's CPU time when the export began."""
     split: SplitName = "test" if loaded.has_test else "validation"
-    own = winners_cost(winner, trials)
-    found, missing = contenders(loaded, run, winner, fitted, split, own, gpus)
+    found, missing = contenders(loaded, run, winner, fitted, split, trials, restore, gpus)
     return ReportContent(
         run=run,
         best=winner,
@@ -137,16 +141,14 @@ def _write(content: ReportContent, description: ExportDescription, folder: Path)
     return manifest, written
 
 
-def restore_winner(
-    loaded: LoadedTask, run: Run, winner: FrozenTrial, artifacts: Artifacts, folder: Path
-) -> FittedModel:
-    """The winner's model; trained again from its seed if its weights were not kept."""
-    path = winner.user_attrs.get(TrialAttribute.WEIGHTS)
+def restore_trial(loaded: LoadedTask, run: Run, trial: FrozenTrial, artifacts: Artifacts, folder: Path) -> FittedModel:
+    """A complete trial's model; trained again from its seed if its weights were not kept."""
+    path = trial.user_attrs.get(TrialAttribute.WEIGHTS)
     if path is None:
-        log.warning("the weights of trial %s were not kept; training it again", winner.number)
-        return loaded.fit(whole_point(winner), Unattended(training_seed(run, origin_of(winner))))
+        log.warning("the weights of trial %s were not kept; training it again", trial.number)
+        return loaded.fit(whole_point(trial), Unattended(training_seed(run, origin_of(trial))))
     artifacts.download(path, folder)
-    return loaded.restore(whole_point(winner), folder)
+    return loaded.restore(whole_point(trial), folder)
 
 
 def _manifest(
@@ -173,7 +175,7 @@ def _manifest(
             namespace=run.namespace,
             study=run.name,
             study_uid=run.uid,
-            trial=content.best.number,
+            trial=origin_of(content.best),
             base_model=run.model.title if run.model else None,
             revision=run.model.revision if run.model else None,
         ),

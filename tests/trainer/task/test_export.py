@@ -28,7 +28,7 @@ from autoglm_serving.answerer import load_answerer
 from autoglm_store.limits import write_limits
 from autoglm_store.sampling import suggest
 from autoglm_trainer.errors import ExportError, NothingToExport
-from autoglm_trainer.export import export_run, restore_winner
+from autoglm_trainer.export import export_run, restore_trial
 from autoglm_trainer.model.graph import check_graph
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuning.task import LoadedTuned
@@ -153,6 +153,15 @@ def test_the_comparison_can_be_read_by_programs(exported: Exported, manifest: Ma
     assert all(set(table) == {"title", "header", "rows"} for table in told["tables"])
 
 
+def test_the_default_configuration_is_the_trial_that_was_made_at_it(exported: Exported, tmp_path: Path) -> None:
+    told = json.loads((exported.folder / "comparison.json").read_text())
+    (default,) = (each for each in told["contenders"] if each["name"] == "default configuration")
+    trial = exported.study.get_trials()[2]
+    store(exported.folder.parent.parent).download(trial.user_attrs[TrialAttribute.WEIGHTS], tmp_path)
+    made = exported.task.restore(trial.params, tmp_path).predict("test").measure()
+    assert default["metrics"]["loss"] == pytest.approx(made["loss"], abs=1e-9)
+
+
 def test_the_files_alone_answer_as_the_trained_model(exported: Exported, manifest: Manifest, tmp_path: Path) -> None:
     store(exported.folder.parent.parent).download(f"trials/{exported.export.trial}", tmp_path)
     trained = exported.task.restore(exported.study.best_params, tmp_path).predict("test")
@@ -201,7 +210,7 @@ def test_a_trial_whose_weights_are_gone_is_trained_again_from_its_seed(exported:
     task, run, artifacts = exported.task, exported.run, store(tmp_path)
     trial = exported.study.get_trials()[2]
     del trial.user_attrs[TrialAttribute.WEIGHTS]
-    first, again = (restore_winner(task, run, trial, artifacts, tmp_path).predict("test") for _ in range(2))
+    first, again = (restore_trial(task, run, trial, artifacts, tmp_path).predict("test") for _ in range(2))
     assert trial.params["method"] == "lora"
     assert np.array_equal(first.probabilities, again.probabilities)
 

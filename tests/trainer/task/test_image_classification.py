@@ -19,7 +19,6 @@ from autoglm_trainer.contract import Table
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.metrics.episodes import draw_episodes, mean_interval
 from autoglm_trainer.pictures.augmentation import Augmentation
-from autoglm_trainer.report import Cost
 from autoglm_trainer.tasks import get_task
 
 Load = Callable[..., Any]
@@ -96,7 +95,7 @@ def test_the_report_compares_the_winner_with_the_same_network_from_scratch(load:
     domains = {name: CategoricalDistribution([value]) for name, value in point.items()}
     winner = optuna.trial.create_trial(params=point, distributions=domains, value=0.5)
     fitted = task.fit(point, Control())
-    found, missing = contenders(task, run, winner, fitted, "test", Cost(1.0, None, None), gpus=0)
+    found, missing = contenders(task, run, winner, fitted, "test", (), restore=task.fit, gpus=0)
     assert missing == []
     assert [each.name for each in found] == [
         "winner",

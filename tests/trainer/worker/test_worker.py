@@ -50,6 +50,20 @@ def test_weights_are_kept_for_the_best_three_only(journal: str, tmp_path: Path) 
     assert TrialAttribute.WEIGHTS not in study.get_trials()[4].user_attrs
 
 
+def test_the_default_configuration_keeps_its_weights_whatever_it_is_worth(journal: str, tmp_path: Path) -> None:
+    default, *others = ({"epochs": epochs} for epochs in (3, 2, 4, 5, 6))
+    work(
+        journal,
+        tmp_path,
+        FakeTask(lambda point, _: {"accuracy": float(point["epochs"])}),
+        parameters=[{"name": "epochs", "int": {"min": 1, "max": 6}}],
+        trials={"max": 5},
+        enqueue=[default, *others],
+    )
+    kept = sorted(int(folder.name) for folder in (tmp_path / "artifacts/trials").iterdir())
+    assert kept == [0, 2, 3, 4]
+
+
 def test_a_trial_that_breaks_a_constraint_has_no_weights_and_is_never_best(journal: str, tmp_path: Path) -> None:
     _, study, limits = work(
         journal,

@@ -1,4 +1,4 @@
-"""What killed processes leave in the artifact store, swept away when the search is over."""
+"""Whose weights stay in the artifact store; and what killed processes leave there, swept away after the search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.run import Run
-from autoglm_store.ledger import top
+from autoglm_store.ledger import is_default, top
 from autoglm_trainer.errors import TrainerError
 
 from .artifacts import Artifacts
@@ -21,8 +21,13 @@ KEPT_WEIGHTS = 3
 WEIGHTS = "trials"
 
 
+def keeps_weights(trials: Sequence[FrozenTrial], run: Run) -> list[FrozenTrial]:
+    """The best three, and what was trained at the task's default: the report needs no second training of that."""
+    return [*top(trials, run, KEPT_WEIGHTS), *(trial for trial in trials if is_default(trial.params, run))]
+
+
 def sweep(artifacts: Artifacts, trials: Sequence[FrozenTrial], run: Run) -> None:
-    """Delete all checkpoints, and all weights but those of the best three; what cannot be deleted stays.
+    """Delete all checkpoints, and all weights that nobody needs any more; what cannot be deleted stays.
 
     A worker clears up after its trials; one that is killed between two steps of that does not come to it.
 
@@ -31,7 +36,7 @@ def sweep(artifacts: Artifacts, trials: Sequence[FrozenTrial], run: Run) -> None
         trials: all of the study's.
         run: the frozen run.
     """
-    kept = {trial.user_attrs.get(TrialAttribute.WEIGHTS) for trial in top(trials, run, KEPT_WEIGHTS)}
+    kept = {trial.user_attrs.get(TrialAttribute.WEIGHTS) for trial in keeps_weights(trials, run)}
     try:
         artifacts.delete(CHECKPOINTS)
         for path in artifacts.list(WEIGHTS):

@@ -16,7 +16,7 @@ from autoglm_api.run import Run, gpu_methods
 from autoglm_store.claim import nothing_left
 from autoglm_store.connection import load_study
 from autoglm_store.errors import LeaseLost, StorageUnreachable, StoreError
-from autoglm_store.ledger import best
+from autoglm_store.ledger import best, origin_of
 from autoglm_store.limits import (
     read_export,
     read_limits_and_fatal,
@@ -173,7 +173,7 @@ def export(environment: WorkerEnvironment) -> ExitCode:
         from autoglm_trainer.export import export_run
 
         done, winner = read_export(study), best(study.get_trials(deepcopy=False), run)
-        if done is not None and winner is not None and done.trial == winner.number:
+        if done is not None and winner is not None and done.trial == origin_of(winner):
             return ExitCode.NOTHING_LEFT
         artifacts = artifact_place(environment, run)
         exported = export_run(study, run, input_places(environment), artifacts, gpus=environment.gpus)

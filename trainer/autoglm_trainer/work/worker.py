@@ -16,7 +16,7 @@ from autoglm_api.run import Run
 from autoglm_store.attempts import fail, infeasible, leased, set_attribute, settle_out_of_memory, tell
 from autoglm_store.claim import Nothing
 from autoglm_store.errors import LeaseLost
-from autoglm_store.ledger import retries_due, top, would_lead
+from autoglm_store.ledger import is_default, retries_due, top, would_lead
 from autoglm_store.limits import read_limits, write_fatal
 from autoglm_store.points import Assignment, next_assignment
 from autoglm_trainer.contract import FittedModel, LoadedTask
@@ -25,7 +25,7 @@ from autoglm_trainer.logs import TailHandler, current_trial
 
 from .artifacts import Artifacts
 from .attempt import Attempt
-from .leftovers import KEPT_WEIGHTS, WEIGHTS
+from .leftovers import KEPT_WEIGHTS, WEIGHTS, keeps_weights
 from .outcome import Outcome, failure, train
 from .termination import write_termination
 from .watchdog import Watchdog
@@ -140,7 +140,7 @@ class Worker:
         return attempt.number in [trial.number for trial in due]
 
     def _keep(self, attempt: Attempt, outcome: Outcome, model: FittedModel) -> Outcome:
-        """Record metrics, and upload the weights if this is now one of the best; COMPLETE means that they are there."""
+        """Record metrics, and upload the weights if they will be needed; COMPLETE means that they are there."""
         trial = attempt.assignment.trial
         self._note(trial, TrialAttribute.METRICS, dict(outcome.metrics))
         if sizes := getattr(model, "sizes", None):  # not every task counts parameters
@@ -151,7 +151,8 @@ class Worker:
                 violation = constraint.violation(outcome.metrics[constraint.metric])
                 trial.set_constraint(f"{index}:{constraint.metric}", violation)
                 feasible = feasible and violation <= 0
-        if not feasible or not would_lead(outcome.values, self._trials(), self.run, KEPT_WEIGHTS):
+        leads = feasible and would_lead(outcome.values, self._trials(), self.run, KEPT_WEIGHTS)
+        if not leads and not is_default(attempt.assignment.parameters, self.run):
             return outcome
         folder, path = self.scratch / f"trial-{trial.number}" / "weights", f"{WEIGHTS}/{trial.number}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,11 +165,12 @@ class Worker:
         return replace(outcome, kept=True)
 
     def _delete_weights_pushed_out(self) -> None:
-        """Weights of all but the best three; each process deletes a trial's weights at most once."""
+        """Weights of those that are among the best no more; each process deletes a trial's weights at most once."""
         trials = self._trials()
-        for trial in top(trials, self.run, n=len(trials))[KEPT_WEIGHTS:]:
+        kept = {trial.number for trial in keeps_weights(trials, self.run)}
+        for trial in top(trials, self.run, n=len(trials)):
             path = trial.user_attrs.get(TrialAttribute.WEIGHTS)
-            if path is None or trial.number in self._deleted:
+            if path is None or trial.number in kept or trial.number in self._deleted:
                 continue
             self._deleted.add(trial.number)
             try:
