@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,11 @@ from tests.trainer.task.making import Control, make_places, make_run, write_rows
 
 from autoglm_api.spans import Span, Window, choose, read_window
 from autoglm_trainer.baselines.word_overlap import answer_by_overlap, rarity
+from autoglm_trainer.contract import Table
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics.spans import exact_match, f1
 from autoglm_trainer.model.base import load_model
+from autoglm_trainer.predictions.spans import SpanPredictions
 from autoglm_trainer.rows.questions import Question, load_questions
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tokens.pairs import Reading, answered, pair_tokenizer, target, windowed
@@ -173,3 +176,12 @@ def test_questions_without_an_answer_are_learned_and_answered_with_none(
     table = {row[0]: row[1] for row in predictions.sections()[0].rows}
     assert table["no answer"] == sum(truth == "" for _, truth in pairs)
     assert json.dumps(dict(fitted.evaluate("validation")))
+
+
+def test_the_report_counts_ideographs_as_words_where_it_tells_how_long_answers_are() -> None:
+    truth = ("Leipzig", "中华人民共和国", "")
+    known = np.zeros(len(truth))
+    predictions = SpanPredictions(("?",) * len(truth), truth, truth, known, known)
+    (table,) = predictions.sections()
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == ["1 word", "4-8 words", "no answer"]

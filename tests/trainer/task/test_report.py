@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
+from autoglm_api.attempts import TrialAttribute
 from autoglm_api.space import Choices, FloatRange, Parameter, When
 from autoglm_api.study import Objective
-from autoglm_trainer.report import search
+from autoglm_store.ledger import origin_of
+from autoglm_trainer.report import figures, search
 
 SPACE = (
     Parameter(name="method", categorical=Choices(choices=("lora", "head"))),
@@ -75,6 +78,18 @@ def test_the_best_five_learning_curves_are_drawn(trials: list[FrozenTrial]) -> N
     assert drawn is not None
     best = sorted(trials, key=lambda trial: -(trial.value or 0.0))[:5]
     assert all(f"trial {trial.number}<" in drawn for trial in best)
+
+
+def test_a_trial_that_was_tried_again_is_shown_by_its_first_number(trials: list[FrozenTrial]) -> None:
+    shown = content(trials[:12])
+    again = copy.deepcopy(shown.best)
+    again.number, again.user_attrs[TrialAttribute.ORIGIN] = 99, shown.best.number
+    shown.trials = [one for one in shown.trials if one.last is not shown.best] + [SimpleNamespace(last=again)]
+    shown.best = again
+    drawn = search.learning_curves(shown)
+    assert drawn is not None
+    assert f"trial {origin_of(again)}<" in drawn
+    assert "trial 99" not in drawn + figures.history(shown)
 
 
 def test_parallel_coordinates_show_the_trials_that_have_the_winners_parameters(trials: list[FrozenTrial]) -> None:

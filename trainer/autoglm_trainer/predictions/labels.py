@@ -76,7 +76,7 @@ class LabelPredictions:
             )
             for index, label in enumerate(self.labels)
         )
-        note = f"A label is given from the probability {self.threshold:g} on."
+        note = f"A label is given from the probability {self.threshold:.3g} on."
         return [
             Table("Where it is wrong", note, ("label", "rows", "right", "too many", "missing"), rows),
             precision_recall(self.probabilities.ravel(), wanted.ravel(), "all labels together"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from autoglm_trainer.contract import Mistake, Section, Table
 from autoglm_trainer.metrics import Floats, Ints
-from autoglm_trainer.metrics.spans import exact_match, f1
+from autoglm_trainer.metrics.spans import exact_match, f1, words
 
 _LENGTHS = ((1, 1), (2, 3), (4, 8), (9, None))
 
@@ -52,7 +52,7 @@ class SpanPredictions:
         return int((self._scores[:, 1] < 1).sum())
 
     def mistakes(self, limit: int) -> list[Mistake]:
-        """Answers that share nothing with the truth, the most confident first."""
+        """Answers that share less than half with the truth, the most confident first."""
         wrong = np.flatnonzero(self._scores[:, 0] < 0.5)
         worst = sorted(wrong, key=lambda row: -self.confidence[row])[:limit]
         return [
@@ -76,13 +76,14 @@ class SpanPredictions:
                 scores = self._scores[groups[kind]]
                 rows.append((kind, len(scores), float(scores[:, 0].mean()), float(scores[:, 1].mean())))
         header = ("true answer", "rows", "f1", "exact_match")
-        return [Table("Where it is wrong", "By the length of the true answer.", header, tuple(rows))]
+        note = "By the length of the true answer; an ideograph is a word."
+        return [Table("Where it is wrong", note, header, tuple(rows))]
 
 
 def _kind(answer: str) -> str:
     if not answer:
         return "no answer"
-    length = len(answer.split())
+    length = max(1, len(words(answer)))
     return next(_named(low, high) for low, high in _LENGTHS if high is None or length <= high)
 
 

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
-from autoglm_api.space import Choices, Parameter
+from autoglm_api.space import Choices, IntRange, Parameter
+from autoglm_store.ledger import origin_of
 from autoglm_trainer.contract import Curves
 
 from .content import ReportContent
@@ -57,20 +58,20 @@ def history(content: ReportContent) -> str:
         best = _running_best(complete, maximize=content.run.objective.direction == "Maximize")
         axes.step(*best, where="post", color=ACCENT, linewidth=1.6, label="best so far")
         shown = _thinned(complete)
-        axes.scatter([t.number for t in shown], list(map(_value, shown)), s=22, color=ACCENT, label="complete")
+        axes.scatter(list(map(origin_of, shown)), list(map(_value, shown)), s=22, color=ACCENT, label="complete")
         stopped = _thinned(pruned)
         values = [list(trial.intermediate_values.values())[-1] for trial in stopped]
         if stopped:
-            numbers = [trial.number for trial in stopped]
+            numbers = list(map(origin_of, stopped))
             axes.scatter(numbers, values, s=20, facecolors="none", edgecolors=MUTED, label="pruned (last report)")
         axes.scatter(
-            [content.best.number], [_value(content.best)], s=90, facecolors="none", edgecolors=BAD, linewidths=1.8
+            [origin_of(content.best)], [_value(content.best)], s=90, facecolors="none", edgecolors=BAD, linewidths=1.8
         )
         axes.set_xlabel("trial")
         axes.set_ylabel(f"{content.run.objective.metric}, validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="best", fontsize=8)
-        return svg(figure, f"Value of each trial; the best is trial {content.best.number}")
+        return svg(figure, f"Value of each trial; the best is trial {origin_of(content.best)}")
 
 
 def slices(content: ReportContent) -> list[tuple[str, str]]:
@@ -96,6 +97,8 @@ def _slice(parameter: Parameter, trials: Sequence[FrozenTrial], content: ReportC
             axes.set_xlim(-0.6, len(choices) - 0.4)
         else:
             places = [float(value) for value in values]
+            if isinstance(domain, IntRange):
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if domain.log:
                 axes.set_xscale("log")
                 axes.xaxis.set_major_formatter("{x:g}")
@@ -145,10 +148,10 @@ def curves(section: Curves) -> str:
 def _running_best(trials: Sequence[FrozenTrial], *, maximize: bool) -> tuple[list[int], list[float]]:
     numbers: list[int] = []
     values: list[float] = []
-    for trial in sorted(trials, key=lambda trial: trial.number):
+    for trial in sorted(trials, key=origin_of):
         value = _value(trial)
         best = value if not values else (max if maximize else min)(values[-1], value)
-        numbers.append(trial.number)
+        numbers.append(origin_of(trial))
         values.append(best)
     return numbers, values
 

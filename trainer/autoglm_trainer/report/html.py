@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.run import Run
 from autoglm_store import preference
-from autoglm_store.ledger import LogicalTrial
+from autoglm_store.ledger import LogicalTrial, origin_of, seconds
 from autoglm_trainer.contract import Curves, Matrix, Section, Table
 
 from . import figures, pareto, search
@@ -38,7 +38,7 @@ def render_report(content: ReportContent) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": number, "measured": measured, "duration": duration}
+    environment.filters |= {"number": number, "measured": measured, "duration": duration, "origin": origin_of}
     return environment.get_template("report.html.j2").render(
         content=content,
         history=Markup(figures.history(content)),  # noqa: S704 - drawn by us, texts escaped by matplotlib
@@ -126,11 +126,7 @@ def _rank(trial: FrozenTrial, run: Run) -> tuple[float, ...]:
 
 
 def _seconds(trial: LogicalTrial) -> float:
-    total = 0.0
-    for attempt in trial.attempts:
-        if attempt.duration is not None:
-            total += attempt.duration.total_seconds()
-    return total
+    return sum(map(seconds, trial.attempts))
 
 
 def _section(section: Section) -> Mapping[str, object]:

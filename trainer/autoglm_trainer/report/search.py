@@ -10,17 +10,20 @@ from typing import Any
 import matplotlib as mpl
 import optuna
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from autoglm_api.space import Choices, Parameter
+from autoglm_store.ledger import origin_of
 
 from .content import ReportContent
 from .figures import ACCENT, BAD, MUTED, STYLE, completed, new_figure, svg
 
 # Below this many trials a forest of trees finds importances in noise.
 MIN_TRIALS = 10
-_CURVES = 5
+# One for each learning curve, the best trial's first.
+_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (9, 3)))
 _LINES = 300
 
 
@@ -28,16 +31,17 @@ def learning_curves(content: ReportContent) -> str | None:
     """Reports of the five best trials that made any; None where fewer than two steps were reported."""
     cost = content.run.objective.cost
     complete = sorted(completed(content), key=lambda trial: (cost(trial.values[0]), trial.number))
-    shown = [trial for trial in complete if len(trial.intermediate_values) > 1][:_CURVES]
+    shown = [trial for trial in complete if len(trial.intermediate_values) > 1][: len(_DASHES)]
     if not shown:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(4.9, 2.9)
-        for place, trial in enumerate(shown):
+        for trial, dashes in zip(shown, _DASHES, strict=False):
             steps, values = zip(*sorted(trial.intermediate_values.items()), strict=True)
             colour = BAD if trial.number == content.best.number else ACCENT
-            axes.plot(steps, values, color=colour, alpha=1 - 0.15 * place, linewidth=1.6, label=f"trial {trial.number}")
+            axes.plot(steps, values, color=colour, linestyle=dashes, linewidth=1.6, label=f"trial {origin_of(trial)}")
         axes.set_xlabel("report")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(f"{content.run.objective.metric}, validation")
         axes.legend(loc="best", fontsize=8)
         return svg(figure, "Reports of the best trials")
