@@ -94,8 +94,8 @@ class Validation(Model):
 class Data(Model):
     """Where the rows are. Validation left out = a fifth of the training rows; `columns`: the task's role → name.
 
-    `edges` connect the rows of a graph. Of a table `features` are the columns to learn from (left out = all that play
-    no role), `ignore` those to leave out.
+    `edges` connect the rows of a graph. Of a table or a graph's nodes `features` are the columns to learn from (left
+    out = all that play no role), `ignore` those to leave out.
     """
 
     train: TrainingRows

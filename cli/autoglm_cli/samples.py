@@ -35,7 +35,7 @@ def sample(run: Run) -> tuple[Any, str | None]:
             if rows:
                 # Not the first: files are often sorted, and the first rows are everybody's favourite example.
                 row = rows[len(rows) // 2]
-                if task.wide:
+                if task.wide and not task.sources:
                     return {name: value for name, value in row.items() if name not in answers}, _first(row, answers)
                 item = {role: row[columns[role]] for role in asked}
                 return (item if len(item) > 1 else next(iter(item.values()))), _first(row, answers)

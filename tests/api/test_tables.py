@@ -35,6 +35,8 @@ def test_words_for_nothing_are_missing(value: str | None) -> None:
         ("1_000", None),
         ("inf", None),
         (1e39, None),
+        (-(10**400), None),
+        (float("nan"), None),
         (True, None),
     ],
 )
@@ -43,7 +45,8 @@ def test_numbers_are_what_people_write_as_numbers(value: object, number: float |
 
 
 def test_a_category_is_the_same_in_json_and_csv() -> None:
-    assert as_text(3) == as_text(3.0) == as_text("3") == "3"
+    assert as_text(3) == as_text(3.0) == as_text("3") == as_text("3.0 ") == "3"
+    assert as_text("3.10") == "3.10"
     assert as_text(True) == "true"
     assert as_text([1]) is None
 
@@ -53,6 +56,7 @@ def test_moments_with_a_zone_are_moved_to_utc() -> None:
     assert as_moment("2026/03/01") == as_moment("2026-03-01")
     assert as_moment("2026-13-01") is None
     assert as_moment("20260301") is None
+    assert as_moment("0001-01-01T00:00+10:00") is None, "in UTC it is before the calendar"
 
 
 def test_a_moment_knows_its_place_in_year_week_and_day() -> None:

@@ -18,7 +18,10 @@ from autoglm_serving.errors import UnusableModelError
 from autoglm_serving.requests import Refused
 
 SCHEMA = TableSchema(
-    columns=(NumberColumn(name="age"), CategoryColumn(name="town", values=("Oslo", "Bergen"), shares=(0.6, 0.4))),
+    columns=(
+        NumberColumn(name="age", blanks=("-",)),
+        CategoryColumn(name="town", values=("Oslo", "Bergen"), shares=(0.6, 0.4)),
+    ),
     dropped=(Dropped(name="id", why="it names the rows"),),
     known=("label",),
 )
@@ -61,9 +64,9 @@ def load(folder: Path, task: str = "tabular-classification", **settings: Any) ->
 
 def test_a_row_may_leave_columns_out_and_name_those_that_taught_nothing(tmp_path: Path) -> None:
     estimator = load(tmp_path, "tabular-regression")
-    items = [{"age": 31}, {"age": "32.5", "town": "Molde", "id": 7, "label": "paid"}, {"town": None}, {}]
+    items = [{"age": 31}, {"age": "32.5", "town": "Molde", "id": 7, "label": "paid"}, {"town": None}, {}, {"age": "-"}]
     answers = estimator.predict([estimator.parse(item, "data") for item in items])
-    assert [answer["value"] for answer in answers] == [31, 32.5, 40, 40]
+    assert [answer["value"] for answer in answers] == [31, 32.5, 40, 40, 40]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,7 @@ def test_a_row_may_leave_columns_out_and_name_those_that_taught_nothing(tmp_path
         ({"xyz": 3}, "BadItem", "known: age, town, id, label"),
         ({"age": "old"}, "WrongType", "data[2]: 'age' must be a number as in the training rows, got \"old\""),
         ({"age": True}, "WrongType", "'age' must be a number"),
+        ({"age": -(10**400)}, "WrongType", "'age' must be a number as in the training rows, at most 1e+37, got -1000"),
         ({"town": ["Oslo"]}, "WrongType", "'town' must be a text, a number or a boolean, got [\"Oslo\"]"),
     ],
 )

@@ -118,6 +118,7 @@ NODE_CLASSIFICATION = TaskDeclaration(
     trainer="autoglm_trainer.tasks.node_classification:NodeClassification",
     server="autoglm_serving.tasks.node_classification:NodeClassifier",
     base_model="none",
+    wide=True,
     sources=("edges",),
     own_methods=_METHODS,
 )

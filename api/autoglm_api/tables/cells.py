@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import UTC, datetime
 
@@ -14,8 +13,10 @@ MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _MOMENT = re.compile(r"\d{4}[-/]\d{2}[-/]\d{2}([T ]\d{2}:\d{2}.*)?")
 _TRUTHS = {"true": 1.0, "false": 0.0}
+# How some programs write whole numbers once a column lacks some.
+_WHOLE = re.compile(r"^(-?\d+)\.0$")
 # Models compute in float32; beyond this a difference of two numbers is near its end.
-_LARGEST = 1e37
+LARGEST = 1e37
 
 
 class CellError(ValueError):
@@ -28,16 +29,15 @@ def is_missing(value: JsonValue) -> bool:
 
 
 def as_number(value: JsonValue) -> float | None:
-    """The number that a cell holds; None if it holds something else. Booleans are no numbers."""
+    """The number that a cell holds; None if it is something else, or beyond `LARGEST`. Booleans are no numbers."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value.strip()):
             return None
         value = float(value)
-    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _LARGEST:
-        return None
-    return float(value)
+    # Compared before it becomes a float, which a whole number of JSON may be too large for; NaN is not below either.
+    return float(value) if isinstance(value, int | float) and abs(value) <= LARGEST else None
 
 
 def as_truth(value: JsonValue) -> float | None:
@@ -56,13 +56,13 @@ def as_moment(value: JsonValue) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value.strip().replace("/", "-"))
-    except ValueError:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):  # in UTC it may be before the year 1
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def as_text(value: JsonValue) -> str | None:
-    """What a category is known by: the same for `3` of JSON, `3.0`, and `3` of CSV; None for lists and objects."""
+    """What a category is known by: the same for `3` and `3.0`, of JSON and of CSV; None for lists and objects."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -71,7 +71,7 @@ def as_text(value: JsonValue) -> str | None:
         case float():
             return str(int(value)) if value.is_integer() else repr(value)
         case str():
-            return value.strip()
+            return _WHOLE.sub(r"\1", value.strip())
         case _:
             return None
 

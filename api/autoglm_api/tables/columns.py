@@ -11,18 +11,24 @@ from pydantic import Field, JsonValue
 
 from autoglm_api.base import Model
 
-from .cells import CellError, as_moment, as_number, as_text, as_truth, is_missing, quoted
+from .cells import LARGEST, CellError, as_moment, as_number, as_text, as_truth, is_missing, quoted
 
 EPOCH_ORDINAL = 719_163  # of 1970-01-01, as `date.toordinal` counts
 NAN = math.nan
 
 
 class NumberColumn(Model):
-    """Numbers. `levels`: its values where they are few whole ones, which may as well be categories."""
+    """Numbers.
+
+    Attributes:
+        levels: its values where they are few whole ones, which may as well be categories.
+        blanks: words that stand in the training rows where nothing is known: `-`, `unknown`.
+    """
 
     kind: Literal["number"] = "number"
     name: str
     levels: tuple[int, ...] = ()
+    blanks: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -33,14 +39,17 @@ class NumberColumn(Model):
         """The number; NaN where it is missing.
 
         Raises:
-            CellError: it is something else.
+            CellError: it is something else, or too large.
         """
         if is_missing(value):
             return (NAN,)
         number = as_number(value)
-        if number is None:
-            raise CellError(f"{self.name!r} must be a number as in the training rows, got {quoted(value)}")
-        return (number,)
+        if number is not None:
+            return (number,)
+        if self.blanks and as_text(value) in self.blanks:
+            return (NAN,)
+        limit = f", at most {LARGEST:g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        raise CellError(f"{self.name!r} must be a number as in the training rows{limit}, got {quoted(value)}")
 
 
 class BooleanColumn(Model):

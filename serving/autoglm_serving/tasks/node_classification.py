@@ -6,7 +6,6 @@ nodes know nothing of each other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoglm_api.manifest import Manifest
 from autoglm_api.predict import TextPrediction
+from autoglm_api.tables.cells import LARGEST, quoted
 from autoglm_serving.encoder import GRAPH, load_session
 from autoglm_serving.errors import UnusableModelError
 from autoglm_serving.graph import Newcomer, around, around_newcomer, load_graph
@@ -208,6 +208,9 @@ def _names(item: Mapping[str, Any], field: str, where: str, *, at_most: int = MA
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused(422, "BadItem", f"{where} must be a number, got {kind_of(value)}")
+    # Compared before it becomes a float, which a whole number of JSON may be too large for; NaN is not below either.
+    if not abs(value) <= LARGEST:
+        raise Refused(422, "BadItem", f"{where} must be at most {LARGEST:g}, got {quoted(value)}")
     return float(value)

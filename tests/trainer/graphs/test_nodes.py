@@ -80,6 +80,15 @@ def test_numbers_may_be_columns_or_lists_and_are_told_apart_by_name(tmp_path: Pa
     assert features.numbers[3].tolist() == [3.0, 0.5, 3.0]
 
 
+def test_columns_are_left_out_of_what_nodes_are_known_by(tmp_path: Path) -> None:
+    rows = nodes(6, age=3, city="Oslo")
+    assert load(tmp_path, rows, ignore=("city",)).data.features.columns == ("age",)
+    features = load(tmp_path, rows, features=("age",)).data.features
+    assert (features.columns, features.vocabulary) == (("age",), ())
+    with pytest.raises(DataError, match=r"line 1: 'city' is 'Oslo', .* or name the column in data\.ignore"):
+        load(tmp_path, rows)
+
+
 def test_digests_are_of_a_splits_nodes_and_of_all_edges(tmp_path: Path) -> None:
     test = [{"id": "n3"}, {"id": "n4"}]
     first = load(tmp_path, nodes(10), test=test).digests
@@ -106,6 +115,8 @@ def test_digests_are_of_a_splits_nodes_and_of_all_edges(tmp_path: Path) -> None:
         (nodes(8), EDGES, {"test": [{"id": "n1", "label": "z"}]}, "line 1: the node 'n1' is 'z' here, 'y' elsewhere"),
         ([*nodes(8), {"id": "n8"}], EDGES, {"test": [{"id": "n8"}]}, "line 1: the test node 'n8' has no label"),
         (nodes(8), EDGES, {"test": [{"id": "m", "words": [], "label": "z"}]}, "'z' stands in the test nodes only"),
+        (nodes(4, age=1e39), EDGES, {}, "'age' is '1e+39', which is no number of at most 1e+37"),
+        (nodes(4), EDGES, {"ignore": ("age",)}, "no column 'age'; found: 'id', 'words', 'label'"),
         (nodes(8), EDGES, {"test": [{"id": "n1"}], "validation": [{"id": "n1"}]}, "'n1' is a validation node already"),
     ],
 )  # fmt: skip

@@ -100,6 +100,7 @@ def server(without: LoadedNodes, tmp_path_factory: pytest.TempPathFactory) -> No
         ({"words": ["cell"]}, "data[0].features must be 1 numbers (pages), got 0"),
         ({"features": {"page": 1}}, "data[0].features lacks 'pages'"),
         ({"features": ["x"]}, "data[0].features[0] must be a number, got a text"),
+        ({"features": [10**400]}, "data[0].features[0] must be at most 1e+37, got 1000"),
         ({"features": [1], "neighbours": [0, "x"]}, "data[0].neighbours[1] is 'x', which the graph does not have"),
         ({"features": [1], "neighbours": [0], "weights": [0]}, "data[0].weights[0] must be above 0"),
         ({"features": [1], "neighbours": [0], "weights": []}, "data[0].weights must be a list of 1 numbers"),
@@ -113,7 +114,7 @@ def test_an_item_that_cannot_be_answered_is_refused_by_its_place(server: NodeCla
 
 
 def test_a_new_node_may_stand_alone_and_say_words_that_nobody_knows(server: NodeClassifier) -> None:
-    alone = scores(server, {"features": [5], "words": ["unheard"]}, {"features": [5]})
+    alone = scores(server, {"features": [5], "words": ["unheard"]}, {"features": [5]}, {"features": [-1e37]})
     assert np.isfinite(alone).all()
     assert np.array_equal(alone[0], alone[1])
 

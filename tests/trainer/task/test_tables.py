@@ -14,7 +14,7 @@ from autoglm_api.tables import CategoryColumn, NumberColumn
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics.ranking import auc, average_precision
 from autoglm_trainer.predictions.scored import Decision, measure
-from autoglm_trainer.tables.detection import detect_columns
+from autoglm_trainer.tables.detection import described, detect_columns
 from autoglm_trainer.tables.folds import folds_of
 from autoglm_trainer.tables.learners.ensemble import greedy_weights
 from autoglm_trainer.tables.task import LoadedTable
@@ -51,6 +51,9 @@ def test_columns_are_told_by_their_cells() -> None:
             "same": ["yes"] * count,
             "empty": [None] * count,
             "tags": [["a"]] * count,
+            "income": [f"{index * 37 % 101}.5" if index % 9 else ("-", "inf")[index % 2] for index in range(count)],
+            "day": [f"{index % 28 + 1:02d}.{index % 12 + 1:02d}.2026" for index in range(count)],
+            "price": [f"{index},5" for index in range(count)],
         }
     )
     assert [(column.name, column.kind) for column in kinds] == [
@@ -62,16 +65,20 @@ def test_columns_are_told_by_their_cells() -> None:
         ("at", "moment"),
         ("odd", "category"),
         ("score", "number"),
+        ("income", "number"),
     ]
+    assert described(kinds[-1]) == "number; '-', 'inf' count as missing"
     assert isinstance(kinds[1], NumberColumn)
     assert kinds[1].levels == (0, 1, 2, 3)
     assert isinstance(kinds[2], CategoryColumn)
     assert kinds[2].values == ("Oslo", "Bergen")
     why = {each.name: each.why for each in dropped}
-    assert list(why) == ["id", "customer_id", "remarks", "same", "empty", "tags"]
+    assert list(why) == ["id", "customer_id", "remarks", "same", "empty", "tags", "day", "price"]
     assert "names the rows" in why["id"]
     assert "free text" in why["remarks"]
     assert "always 'yes'" in why["same"]
+    assert "write 2026-11-28" in why["day"]
+    assert "write 1234.5" in why["price"]
 
 
 def readings(count: int) -> list[dict[str, Any]]:
@@ -113,6 +120,14 @@ def test_rows_of_a_group_are_on_one_side_and_in_one_fold(tmp_path: Path) -> None
     folds, _ = folds_of(loaded.table, 4, seed=1, classes=2)
     for group in {row.group for row in splits.train}:
         assert len({part for row, part in zip(splits.train, folds, strict=True) if row.group == group}) == 1
+
+
+def test_where_few_things_are_known_of_rows_equal_ones_are_other_observations(tmp_path: Path) -> None:
+    rows = [{"sex": "fm"[index % 2], "class": index % 3, "label": "ab"[index % 7 // 4]} for index in range(70)]
+    splits = load(tmp_path, rows).table.rows.splits
+    assert splits.counts == {"train": 56, "validation": 14}
+    assert {row.cells for row in splits.validation} <= {row.cells for row in splits.train}
+    assert splits.overlap("validation") == 0
 
 
 def test_what_an_entity_did_before_is_found_and_its_future_is_not_looked_at(tmp_path: Path) -> None:
@@ -157,6 +172,14 @@ def test_an_ensemble_learns_where_a_fold_lacks_the_only_row_of_a_class(tmp_path:
     source = write_rows(tmp_path / "validation.jsonl", [{"size": 3, "label": "rare"}, {"size": 5, "label": "usual"}])
     loaded = load(tmp_path, rows, data={"validation": {"source": source}})
     point = {"method": "ensemble", "folds": 3, "trees": 5, "rounds": 5, "epochs": 1, "leaf_min_rows": 1}
+    assert loaded.fit(point, Control()).evaluate("validation")["auc"] >= 0
+
+
+def test_an_ensemble_learns_from_two_rows(tmp_path: Path) -> None:
+    rows = [{"a": index, "b": index % 7, "label": "xy"[index % 2]} for index in (1, 2)]
+    source = write_rows(tmp_path / "validation.jsonl", [{**row, "b": 3} for row in rows])
+    loaded = load(tmp_path, rows, data={"validation": {"source": source}})
+    point = {"method": "ensemble", "folds": 2, "trees": 5, "rounds": 5, "epochs": 1, "leaf_min_rows": 1}
     assert loaded.fit(point, Control()).evaluate("validation")["auc"] >= 0
 
 
@@ -218,11 +241,13 @@ def numbered(**cells: Any) -> list[dict[str, Any]]:
 BAD: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([{"a": 1}] * 30, {}, "no column 'label'; found: 'a'"),
     (numbered(label="x"), {}, "training rows have the class 'x'"),
-    (numbered(b=1), {"features": ["b"], "validation": {"fraction": 0.5}}, "no rows can be held out"),
+    (numbered()[:2], {}, "no rows can be held out for validation, no class has two rows that differ"),
+    (numbered(b=1), {"features": ["b"]}, "no column can be learned from ('b': it is always '1')"),
     (numbered(), {}, "no column can be learned from ('a': it names the rows"),
     (numbered(), {"ignore": ["b"]}, "no column 'b'"),
     (numbered(), {"ignore": ["a"]}, "no column is left to learn from"),
     (numbered(t="soon"), {"columns": {"time": "t"}}, "the time in 't' is 'soon'"),
+    ([{"a": index, "label": "xy"[index < 9]} for index in range(10)], {}, "data.validation: all 2 rows have the class"),
 ]
 
 
@@ -240,6 +265,13 @@ def test_a_cell_of_another_kind_in_later_rows_is_refused_with_its_line(tmp_path:
     test = write_rows(tmp_path / "test.jsonl", [{"a": 3, "label": "x"}, {"a": "many", "label": "y"}])
     with pytest.raises(DataError, match=r"test\.jsonl, line 2: 'a' must be a number as in the training rows"):
         load(tmp_path, rows, data={"test": {"source": test}})
+
+
+def test_half_a_character_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text('{"a": 3, "label": "x"}\n{"a": "\\ud800", "label": "x"}\n')
+    rows = [{"a": "pqr"[index % 3], "label": "xy"[index % 2]} for index in range(30)]
+    with pytest.raises(DataError, match=r"test\.jsonl, line 2: 'a' holds half of a surrogate pair \(\\ud800\)"):
+        load(tmp_path, rows, data={"test": {"source": f"file://{tmp_path}/test.jsonl"}})
 
 
 def test_a_class_of_test_rows_alone_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from .layers import Attention, Bag, Convolution, Edges, Linear, Propagation, Sag
 from .neighbourhood import Neighbourhood
 from .settings import GraphSettings
 
+# So many deviations from the mean are all the same to a network, and further layers stay finite.
+_LARGEST = 1e6
+
 
 class Scaling(nn.Module):
     """A node's words count 1 together; numbers have mean 0 and deviation 1 over the training graph's nodes."""
@@ -39,7 +42,8 @@ class Scaling(nn.Module):
         """(words,) twice and (nodes, numbers)."""
         ones = torch.ones_like(row, dtype=numbers.dtype)
         counts = numbers.new_zeros(numbers.shape[0]).index_add(0, row, ones)
-        return Bag(row, word, ones / counts[row], (numbers - self.mean) / self.deviation)
+        scaled = ((numbers - self.mean) / self.deviation).clamp(-_LARGEST, _LARGEST)
+        return Bag(row, word, ones / counts[row], scaled)
 
 
 class GraphNetwork(nn.Module):

@@ -87,10 +87,19 @@ def _text(where: str, value: JsonValue) -> str:
         return str(value)
     if not isinstance(value, str):
         raise DataError(f"{where} is {json.dumps(value, ensure_ascii=False)[:80]}; write it as a string")
+    check_characters(where, value)
+    return value
+
+
+def check_characters(where: str, text: str) -> None:
+    """Refuse half a character, which JSON can write and no file can hold.
+
+    Raises:
+        DataError: `text` has one.
+    """
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{where} holds half of a surrogate pair (\\u{ord(value[error.start]):04x}); write the whole character"
+            f"{where} holds half of a surrogate pair (\\u{ord(text[error.start]):04x}); write the whole character"
         ) from error
-    return value

@@ -57,7 +57,7 @@ def load_edges(source: str, locate: Locate, columns: Mapping[str, str], nodes: M
         weight = 1.0
         if weighted:
             where = f"{records.where(number)}: {columns['weight']!r}"
-            weight = as_number(where, row.get(columns["weight"]))
+            weight = as_number(where, row.get(columns["weight"]), otherwise="leave the column out")
             if weight <= 0:
                 raise DataError(f"{where} is {weight:g}; a weight must be above 0, drop edges that do not count")
         weights.append(weight)

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
+from autoglm_api.study import Data
+from autoglm_api.tables.cells import LARGEST
 from autoglm_trainer.errors import DataError
 
-from .cells import Row, optional_text, text, words
+from .cells import Row, check_characters, optional_text, text, words
 from .door import Records
 from .splits import cut
 
 OTHER = "none"
 SPLITS = ("train", "validation", "test", OTHER)
 _ROLES = ("node", "words", "label", "split")
+_IGNORED = "name the column in data.ignore"
 
 
 @dataclass(frozen=True)
@@ -48,28 +51,40 @@ class Reader:
     Attributes:
         columns: role → name.
         numbers: the columns that play no role: each has a number, or a list of so many.
+        has_words: whether nodes are known by their words, too.
     """
 
     columns: Mapping[str, str]
     numbers: Mapping[str, int | None]
+    has_words: bool
 
     @classmethod
-    def of(cls, records: Records, columns: Mapping[str, str]) -> Reader:
-        """Read off the first row which columns hold lists.
+    def of(cls, records: Records, columns: Mapping[str, str], data: Data) -> Reader:
+        """Read off the first row which columns hold lists; `data.features` and `data.ignore` choose among them.
 
         Raises:
-            DataError: there is nothing that nodes are known by.
+            DataError: there is nothing that nodes are known by, or not what the study names.
         """
-        roles = {columns[role] for role in _ROLES}
-        free = [column for column in records.columns if column not in roles]
-        if not free and columns["words"] not in records.columns:
+        for name in (*data.features, *data.ignore):
+            if name not in records.columns:
+                found = ", ".join(cut(column, 40) for column in records.columns[:20])
+                raise DataError(
+                    f"{records.source}: no column {name!r}; found: {found} (read as {records.format}); name the right"
+                    " one in data.features or data.ignore"
+                )
+        left_out = {*(columns[role] for role in _ROLES), *data.ignore}
+        free = [column for column in data.features or records.columns if column not in left_out]
+        for column in free:
+            check_characters(f"{records.source}: the name of a column", column)
+        chosen = {columns["words"]} & set(data.features or records.columns) - set(data.ignore)
+        if not free and not chosen:
             raise DataError(
                 f"{records.source}: nodes have nothing but names and labels; add a column {columns['words']!r} of what"
                 " each has, or columns of numbers"
             )
         first: Row = next((row for _, row in records), {})
         lengths = {column: len(value) if isinstance(value := first.get(column), list) else None for column in free}
-        return cls(columns, lengths)
+        return cls(columns, lengths, bool(chosen))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +108,7 @@ class Reader:
         """A row with all that its node is known by."""
         node, column = self.named(records, number, row), self.columns["words"]
         # A node without words may leave them out.
-        has = words(records, number, {column: row.get(column)}, column)
+        has = words(records, number, {column: row.get(column)}, column) if self.has_words else ()
         return replace(node, words=tuple(has), numbers=self._numbers(records, number, row))
 
     def named(self, records: Records, number: int, row: Row) -> Node:
@@ -115,27 +130,30 @@ class Reader:
         for column, length in self.numbers.items():
             where, value = f"{records.where(number)}: {column!r}", row.get(column)
             if length is None:
-                found.append(as_number(where, value))
+                found.append(as_number(where, value, otherwise=_IGNORED))
             elif not isinstance(value, list) or len(value) != length:
                 has = f"{len(value)} numbers" if isinstance(value, list) else "no list"
                 raise DataError(f"{where} has {has}, in the first row it has {length}; give all nodes as many")
             else:
-                found += [as_number(f"{where}, number {place},", one) for place, one in enumerate(value, start=1)]
+                numbers = enumerate(value, start=1)
+                found += [as_number(f"{where}, number {at},", one, otherwise=_IGNORED) for at, one in numbers]
         return tuple(found)
 
 
-def as_number(where: str, value: JsonValue) -> float:
-    """A finite number.
+def as_number(where: str, value: JsonValue, *, otherwise: str) -> float:
+    """A number of at most `LARGEST`; `otherwise`: what can be done beside correcting it.
 
     Raises:
         DataError: `where` holds something else.
     """
     if value is None:
-        raise DataError(f"{where} is missing; fill it in")
+        raise DataError(f"{where} is missing; fill it in, or {otherwise}")
     try:
         found = float(value) if isinstance(value, str | int | float) else math.nan
     except (ValueError, OverflowError):
         found = math.nan
-    if not math.isfinite(found):
-        raise DataError(f"{where} is {cut(str(value))}, which is no number; correct it, or leave the column out")
+    if not abs(found) <= LARGEST:
+        raise DataError(
+            f"{where} is {cut(str(value))}, which is no number of at most {LARGEST:g}; correct it, or {otherwise}"
+        )
     return found

@@ -45,7 +45,7 @@ def load_nodes(data: Data, locate: Locate, columns: Mapping[str, str], *, seed: 
         DataError: with the sentence for the user.
     """
     records = read_records(data.train.source, locate)
-    reader = Reader.of(records, columns)
+    reader = Reader.of(records, columns, data)
     known = some(records, list(reader.read(records)), (columns["node"],))
     by_name = unique(known)
     marked = any(node.split for node in known)

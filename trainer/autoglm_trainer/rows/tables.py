@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -13,10 +13,14 @@ from autoglm_api.tables.cells import as_number, as_text, is_missing
 from autoglm_api.tables.history import time_of
 from autoglm_trainer.errors import DataError
 
+from .cells import check_characters
 from .door import Locate, Records, read_records
 from .holding_out import HoldOut
 from .reading import read_splits
 from .splits import Rows, Splits, cut, some
+
+# Where more than this share of the rows repeat others, that is how the table is, and no accident.
+_REPEATED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,14 @@ class TableRow:
         cells: in the order of the table's `names`.
         answer: the class, or the number.
         group: what it belongs to, where the study names such a column.
+        place: source and line, where equal rows are other observations: a few categories are all that is known of each.
     """
 
     cells: tuple[JsonValue, ...]
     answer: str | float
     line: int
     group: str | None = None
+    place: str | None = None
 
     @property
     def content(self) -> JsonValue:
@@ -41,8 +47,10 @@ class TableRow:
 
     @property
     def unit(self) -> Hashable:
-        """Its group; without one its cells."""
-        return self.group if self.group is not None else repr(self.cells)
+        """Its group; without one its cells, so that no row is judged on whose copy was learned from."""
+        if self.group is not None:
+            return self.group
+        return self.place or repr(self.cells)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def load_table(data: Data, locate: Locate, *, roles: Mapping[str, str], answer: 
     is_class = answer == "label"
     hold_out = HoldOut[TableRow](
         stratum=lambda row: str(row.answer) if is_class else "",
-        single="every class has a single row" if is_class else "all are alike",
+        single="no class has two rows that differ" if is_class else "all are alike",
     )
     splits = read_splits(
         data, locate, lambda records: _read(records, names, roles, answer), hold_out=lambda _: hold_out, seed=seed
@@ -119,6 +127,8 @@ def _features(records: Records, data: Data, roles: Mapping[str, str], answer: st
             )
     left_out = {roles[answer], *data.ignore, *(roles[role] for role in ("group", "entity") if role in roles)}
     features = tuple(name for name in (data.features or records.columns) if name not in left_out)
+    for name in features:
+        check_characters(f"{records.source}: the name of a column", name)
     if not features:
         raise DataError(f"{records.source}: no column is left to learn from beside {roles[answer]!r}")
     return features
@@ -132,8 +142,10 @@ def _read(records: Records, names: Sequence[str], roles: Mapping[str, str], answ
     rows = []
     for line, row in records:
         group = as_text(row.get(roles["group"])) if "group" in roles else None
-        cells = tuple(_shared(row.get(name)) for name in names)
+        cells = tuple(_cell(records, line, name, row.get(name)) for name in names)
         rows.append(TableRow(cells, _answer(records, line, row.get(roles[answer]), roles, answer), line, group))
+    if len({row.unit for row in rows}) < (1 - _REPEATED) * len(rows):
+        rows = [replace(row, place=records.where(row.line)) for row in rows]
     return some(records, rows, (roles[answer],))
 
 
@@ -145,12 +157,15 @@ def _answer(records: Records, line: int, value: JsonValue, roles: Mapping[str, s
     if found is None:
         wanted = "a text, a number or a boolean" if answer == "label" else "a number"
         raise DataError(f"{where} must be {wanted}, got {cut(str(value))}")
-    return sys.intern(found) if isinstance(found, str) else found
+    return found if isinstance(found, float) else str(_cell(records, line, roles[answer], found))
 
 
-def _shared(value: JsonValue) -> JsonValue:
+def _cell(records: Records, line: int, name: str, value: JsonValue) -> JsonValue:
     """Words of categories stand in a table again and again, and in memory once."""
-    return sys.intern(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    check_characters(f"{records.where(line)}: {name!r}", value)
+    return sys.intern(value)
 
 
 def moment(rows: Rows[TableRow], row: TableRow, place: int, name: str) -> float:

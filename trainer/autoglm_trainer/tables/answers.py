@@ -42,6 +42,13 @@ class Answers(Protocol):
     def output(self) -> str:
         """Name of the graph's output."""
 
+    def check_measurable(self, metric: str) -> None:
+        """Refuse rows to judge on that tell nothing by a metric.
+
+        Raises:
+            DataError: all of a split have the same answer.
+        """
+
     def targets(self) -> Floats:
         """Of the training rows: indicators (rows, classes), or scaled numbers (rows, 1)."""
 
@@ -91,6 +98,11 @@ class Classes:
         index = {label: place for place, label in enumerate(labels)}
         truth = {split: _indices(each, split, index, train.source) for split, each in rows.splits.by_name.items()}
         return cls(labels, truth)
+
+    def check_measurable(self, metric: str) -> None:
+        """See `Answers`; areas are of one class beside others."""
+        if metric in ("auc", "average_precision"):
+            _check_differ(self.truth, metric, lambda answer: f"the class {cut(self.labels[int(answer)])}")
 
     @property
     def positive(self) -> int | None:
@@ -171,6 +183,11 @@ class Numbers:
             )
         return cls(truth, float(train.mean()), float(train.std()))
 
+    def check_measurable(self, metric: str) -> None:
+        """See `Answers`; R² is a share of how much the truth differs."""
+        if metric == "r2":
+            _check_differ(self.truth, metric, lambda answer: f"the number {answer:g}")
+
     def targets(self) -> Floats:
         """See `Answers`."""
         return ((self.truth["train"] - self.mean) / self.scale)[:, None]
@@ -201,6 +218,15 @@ class Numbers:
     def told(self, decision: Decision) -> Mapping[str, Scalar]:
         """Nothing."""
         return {}
+
+
+def _check_differ(truth: Mapping[str, Ints | Floats], metric: str, told: Callable[[float], str]) -> None:
+    for split, answers in truth.items():
+        if split != "train" and (answers == answers[0]).all():
+            raise DataError(
+                f"data.{split}: all {len(answers)} rows have {told(answers[0])}, so {metric} cannot be measured on"
+                " them; give rows with others, or choose another metric"
+            )
 
 
 def _indices(rows: Rows[TableRow], split: str, index: Mapping[str, int], train_source: str) -> Ints:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from pydantic import JsonValue
@@ -23,7 +23,17 @@ _UNIQUE = 0.9
 # Below so many rows every column may be unique by accident.
 _FEWEST = 20
 _DENSE = 0.5
+# Numbers with so many different values, and beside them so few words, are numbers: the words stand for missing ones.
+_MOST_BLANKS = 3
 _ID = re.compile(r"(^|[_\W])(id|uuid|guid|key)$|^(index|unnamed: \d+)$", re.IGNORECASE)
+# What people mean by cells that are read as words, and how to write it instead.
+_MEANT = (
+    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})([ T].*)?"), "they look like dates: write 2026-11-28"),
+    (
+        re.compile(r"[+-]?\d+(\.\d+)?|(?=.*[,%€$£¥])[+-]?[€$£¥]?\s?\d[\d.,]*\s?[%€$£¥]?"),
+        "they look like numbers: write 1234.5",
+    ),
+)
 
 
 def detect_columns(columns: Mapping[str, Sequence[JsonValue]]) -> tuple[tuple[ColumnKind, ...], tuple[Dropped, ...]]:
@@ -43,6 +53,23 @@ def detect_columns(columns: Mapping[str, Sequence[JsonValue]]) -> tuple[tuple[Co
     return tuple(kept), tuple(dropped)
 
 
+def described(column: ColumnKind) -> str:
+    """A column's kind, and what its owner may not have meant."""
+    told: str = column.kind
+    if isinstance(column, NumberColumn) and column.blanks:
+        told += f"; {', '.join(map(repr, column.blanks))} count{'s' * (len(column.blanks) == 1)} as missing"
+    if isinstance(column, CategoryColumn) and (meant := _meant(column.values)):
+        told += f"; {meant}"
+    return told
+
+
+def _meant(texts: Collection[str]) -> str | None:
+    """What all the texts look like, if they look like something else than words."""
+    if all(as_number(text) is not None for text in texts):
+        return None
+    return next((told for form, told in _MEANT if all(map(form.fullmatch, texts))), None)
+
+
 def _detect(name: str, cells: Sequence[JsonValue]) -> ColumnKind | str:
     known = [cell for cell in cells if not is_missing(cell)]
     texts = [as_text(cell) for cell in known]
@@ -55,15 +82,23 @@ def _detect(name: str, cells: Sequence[JsonValue]) -> ColumnKind | str:
         return f"it is always {next(iter(counts))!r}"
     if all(as_truth(cell) is not None for cell in known):
         return BooleanColumn(name=name)
-    if all(as_number(cell) is not None for cell in known):
-        return _numbers(name, known, len(cells))
+    blanks = {text for text, cell in zip(texts, known, strict=True) if text is not None and as_number(cell) is None}
+    if not blanks or _stand_for_nothing(blanks, counts):
+        return _numbers(name, known, len(cells), tuple(sorted(blanks)))
     moments = [as_moment(cell) for cell in known]
     if all(moment is not None for moment in moments):
         return MomentColumn(name=name, hours=any(moment and (moment.hour or moment.minute) for moment in moments))
     return _words(name, counts, len(cells))
 
 
-def _numbers(name: str, known: Sequence[JsonValue], rows: int) -> NumberColumn | str:
+def _stand_for_nothing(blanks: set[str], counts: Counter[str]) -> bool:
+    """Whether some words among numbers are no values of their own; among few numbers they may be."""
+    numbers = len(counts) - len(blanks)
+    cells = sum(count for text, count in counts.items() if text not in blanks)
+    return len(blanks) <= _MOST_BLANKS and numbers > MOST_LEVELS and 2 * cells >= counts.total()
+
+
+def _numbers(name: str, known: Sequence[JsonValue], rows: int, blanks: tuple[str, ...]) -> NumberColumn | str:
     numbers = [number for cell in known if (number := as_number(cell)) is not None]
     whole = all(number.is_integer() for number in numbers)
     levels = set(numbers)
@@ -74,13 +109,16 @@ def _numbers(name: str, known: Sequence[JsonValue], rows: int) -> NumberColumn |
         if in_turn or _ID.search(name):
             return "it names the rows: every one has a number of its own"
     few = whole and len(levels) <= MOST_LEVELS
-    return NumberColumn(name=name, levels=tuple(sorted(map(int, levels))) if few else ())
+    return NumberColumn(name=name, levels=tuple(sorted(map(int, levels))) if few else (), blanks=blanks)
 
 
 def _words(name: str, counts: Counter[str], rows: int) -> CategoryColumn | str:
     total = sum(counts.values())
     if rows >= _FEWEST and sum(count == 1 for count in counts.values()) > _UNIQUE * total:
         words = sum(len(text.split()) for text in counts) / len(counts)
+        meant = _meant(counts)
+        if meant is not None:
+            return f"nearly every cell is a word of its own, and {meant}"
         if words >= 3:
             return "it holds free text; text-classification learns from texts"
         return "it names the rows: nearly every one has a value of its own"

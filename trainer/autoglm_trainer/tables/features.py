@@ -19,8 +19,8 @@ from autoglm_trainer.metrics import Floats
 from .graph import INPUT, Graph, Session
 
 Cells = NDArray[np.float32]
-# Ratios beyond these are a division by next to nothing.
-_LARGEST_RATIO = 1e6
+# Ratios beyond these are a division by next to nothing; so many deviations from the mean are all the same to a model.
+_LARGEST_RATIO = _LARGEST_SCALED = 1e6
 _WINDOW_NAMES = {"last": 1, "five": 5, "all": 0}
 
 
@@ -203,4 +203,5 @@ def _scaled(graph: Graph, name: str, cells: Cells) -> str:
     spread = values.std(0)
     scale = np.where(spread > 1e-6, spread, 1.0)
     centred = graph.add("Sub", name, graph.constant([values.mean(0)]))
-    return graph.add("Div", centred, graph.constant([scale]))
+    scaled = graph.add("Div", centred, graph.constant([scale]))
+    return graph.add("Clip", scaled, graph.constant(-_LARGEST_SCALED), graph.constant(_LARGEST_SCALED))

@@ -79,7 +79,7 @@ def type_table(rows: TableRows) -> Table:
         why = "; ".join(f"{each.name!r}: {each.why}" for each in dropped[:5])
         raise DataError(f"{train.source}: no column can be learned from ({why}); name others in data.features")
     roles = tuple(name for name in rows.roles.values() if name not in rows.names)
-    numbers = [column.name for column in columns if isinstance(column, NumberColumn)][:_MOST_MEANS]
+    numbers = [column for column in columns if isinstance(column, NumberColumn)][:_MOST_MEANS]
     schema = TableSchema(
         columns=columns,
         dropped=dropped,
@@ -103,17 +103,19 @@ def _cells(rows: TableRows, schema: TableSchema, split: str) -> Cells:
                 raise DataError(f"{source.where(row)}: {error}; set it right or drop the row") from error
         blocks.append(block)
     if schema.history is not None:
-        blocks.append(_past_cells(rows, schema.history, source, itself=split == "train"))
+        blocks.append(_past_cells(rows, schema, schema.history, source, itself=split == "train"))
     return np.concatenate(blocks, axis=1)
 
 
-def _past_cells(rows: TableRows, history: History, source: Rows[TableRow], *, itself: bool) -> Cells:
+def _past_cells(
+    rows: TableRows, schema: TableSchema, history: History, source: Rows[TableRow], *, itself: bool
+) -> Cells:
     entity = rows.names.index(history.entity)
     time = rows.names.index(history.time) if history.time else None
-    places = [rows.names.index(name) for name in history.numbers]
+    numbers = [(column, rows.names.index(column.name)) for column in schema.number_columns[: len(history.numbers)]]
     found = np.empty((len(source), len(history.parts)), dtype=np.float32)
     for index, row in enumerate(source):
-        own = [_number(name, row.cells[at]) for name, at in zip(history.numbers, places, strict=True)]
+        own = [column.read(row.cells[at])[0] for column, at in numbers]
         when = None if time is None else row.cells[time]
         try:
             found[index] = history.read(row.cells[entity], when, own if itself else None)
@@ -122,16 +124,16 @@ def _past_cells(rows: TableRows, history: History, source: Rows[TableRow], *, it
     return found
 
 
-def _history(rows: TableRows, numbers: Sequence[str]) -> History:
+def _history(rows: TableRows, numbers: Sequence[NumberColumn]) -> History:
     """The training rows of each entity, in the order of time where one is named."""
     train, entity, time = rows.splits.train, rows.names.index(rows.roles["entity"]), rows.roles.get("time")
-    places = [rows.names.index(name) for name in numbers]
+    places = [(column, rows.names.index(column.name)) for column in numbers]
     found: dict[str, list[tuple[float, tuple[float | None, ...]]]] = defaultdict(list)
     for row in train:
         if is_missing(row.cells[entity]):
             continue
         when = 0.0 if time is None else moment(train, row, rows.names.index(time), time)
-        values = [_number(name, row.cells[place]) for name, place in zip(numbers, places, strict=True)]
+        values = [column.read(row.cells[place])[0] for column, place in places]
         known = tuple(None if np.isnan(value) else value for value in values)
         found[as_text(row.cells[entity]) or ""].append((when, known))
     past = {}
@@ -139,8 +141,4 @@ def _history(rows: TableRows, numbers: Sequence[str]) -> History:
         ordered = sorted(theirs, key=lambda each: each[0])
         times = tuple(when for when, _ in ordered) if time is not None else ()
         past[name] = Past(times=times, rows=tuple(values for _, values in ordered))
-    return History(entity=rows.roles["entity"], time=time, numbers=tuple(numbers), past=past)
-
-
-def _number(name: str, value: JsonValue) -> float:
-    return NumberColumn(name=name).read(value)[0]
+    return History(entity=rows.roles["entity"], time=time, numbers=tuple(column.name for column in numbers), past=past)

@@ -23,6 +23,7 @@ from autoglm_trainer.predictions.scored import Decision
 
 from .answers import Answers
 from .baseline import forest_probabilities, ridge_values
+from .detection import described
 from .features import Choices, Features, make_features
 from .folds import folds_of
 from .graph import INPUT, Session
@@ -250,7 +251,7 @@ class FittedTable:
     def columns(self) -> TableSection:
         """What every column was taken for."""
         schema = self.task.table.schema
-        kept = [(column.name, column.kind) for column in schema.columns]
+        kept = [(column.name, described(column)) for column in schema.columns]
         left_out = [(each.name, f"left out: {each.why}") for each in schema.dropped]
         note = "Told from the training rows; data.features and data.ignore choose otherwise."
         return TableSection("What the columns were taken for", note, ("column", "kind"), (*kept, *left_out))

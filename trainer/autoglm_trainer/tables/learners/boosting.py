@@ -66,7 +66,8 @@ def _boost(lesson: Lesson, rows: Dataset, written: str | None, *, rounds: int, s
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": settings.leaf_min_rows,
-        "bagging_fraction": settings.row_share,
+        # A fold may have so few rows that the share of them is none, which LightGBM refuses.
+        "bagging_fraction": min(1.0, max(settings.row_share, 1.5 / len(lesson))),
         "bagging_freq": 1,
         "feature_fraction": settings.column_share,
         "lambda_l2": settings.leaf_penalty,
