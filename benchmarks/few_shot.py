@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from statistics import fmean
 from typing import Any
 
-from autoglm_api import environment as env
 from autoglm_api.catalog.image_classification import IMAGE_CLASSIFICATION
 from autoglm_api.locations import locate
 from autoglm_store.connection import load_study
@@ -28,10 +27,10 @@ from autoglm_trainer.export import restore_trial
 from autoglm_trainer.metrics import bootstrap, interval
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.work.artifacts import Artifacts
+from benchmarks.cases import SETS_VARIABLE
 from benchmarks.results import Aim, Row, Table
 from benchmarks.studies import CreatedStudy, create, journal_url
-from benchmarks.tasks import EXPORTER, SETS_VARIABLE, WORKER
-from benchmarks.workers import environment, run_worker, start
+from benchmarks.workers import WORKER, export, run_worker
 
 SHAPES = Path(__file__).parents[1] / "examples" / "data" / "shapes" / "train.zip"
 # How much more of the pictures transfer gets right, at the lower end of the interval.
@@ -149,7 +148,7 @@ def _measure(folder: Path, characters: Mapping[str, Sequence[bytes]], base: str,
     }
     tuned, alone = folder / "transfer", folder / "scratch"
     study = _searched(tuned, {"model": {"source": base}, "data": data}, trials=size.trials, seed=seed)
-    told = _exported(study, tuned)
+    told = json.loads((export(study, tuned) / "comparison.json").read_text())
     searched = _searched(alone, {"data": data, "parameters": _scratch_space()}, trials=size.trials, seed=seed)
     predictions = _winner(searched, alone).predict("test")
     (resampled,) = bootstrap([predictions.measure], len(predictions), seed=seed)
@@ -207,16 +206,6 @@ def _winner(study: CreatedStudy, folder: Path) -> FittedModel:
     assert winner is not None, "run_worker refuses a study without a complete trial"
     artifacts = Artifacts(study.run.artifacts_uri, place(study.run.artifacts_uri))
     return restore_trial(loaded, study.run, winner, artifacts, folder / "weights")
-
-
-def _exported(study: CreatedStudy, folder: Path) -> dict[str, Any]:
-    """`comparison.json` of a study's export."""
-    environ = {**environment(folder), env.STORAGE_URL: study.url, env.STUDY: study.name}
-    environ |= {env.OWNER_NAME: "export", env.OWNER_IDENTITY: f"{folder}"}
-    if start(EXPORTER, folder / "export.log", environ).wait():
-        raise RuntimeError(f"the export failed:\n{(folder / 'export.log').read_text(errors='replace')[-3_000:]}")
-    told: dict[str, Any] = json.loads(next((folder / "artifacts").rglob("comparison.json")).read_text())
-    return told
 
 
 def _rows(size: Size, found: Sequence[Outcome]) -> tuple[Row, ...]:

@@ -13,9 +13,8 @@ from autoglm_api import environment as env
 from benchmarks.random_glm import write_texts
 from benchmarks.results import times
 from benchmarks.studies import CreatedStudy, create, journal_url
-from benchmarks.workers import environment, finished_trials, start
+from benchmarks.workers import WORKER, environment, finished_trials, start
 
-WORKER = ("-m", "autoglm_trainer.main", "work")
 GIB = 2**30
 _LOOK_SECONDS = 0.2
 

@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_store.connection import load_study
+from benchmarks.cases import ENTITIES, INTENTS, Case, chosen, sources
 from benchmarks.results import Aim, Row, Table
 from benchmarks.studies import MODEL, CreatedStudy, create, journal_url
-from benchmarks.tasks import ENTITIES, INTENTS, WORKER, Case, chosen, sources
-from benchmarks.workers import run_worker
+from benchmarks.workers import WORKER, run_worker
 
 SHARE = Aim("at most", 2 / 3)
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED

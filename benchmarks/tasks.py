@@ -4,70 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
-from autoglm_api import environment as env
-from benchmarks.results import Aim, Row, Table
-from benchmarks.studies import EXAMPLE, MODEL, create, in_turn, journal_url, read_rows
-from benchmarks.workers import environment, run_worker, start
-
-SETS_VARIABLE = "AUTOGLM_BENCH_SETS"
-CASES_VARIABLE = "AUTOGLM_BENCH_CASES"
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-WORKER = ("-m", "autoglm_trainer.main", "work")
-EXPORTER = ("-m", "autoglm_trainer.main", "export")
-# The share of a default configuration's error that the search should remove.
-REMOVED = Aim("at least", 0.24)
-# What transformers' TrainingArguments and its example scripts train with when nothing is said.
-LIBRARY: tuple[tuple[str, Any], ...] = (
-    ("method", "full"),
-    ("learning_rate", 5e-5),
-    ("head_learning_rate", 5e-5),
-    ("epochs", 3),
-    ("batch_size", 8),
-    ("weight_decay", 0.0),
-    ("warmup_ratio", 0.0),
-    ("scheduler", "linear"),
+from benchmarks.cases import (
+    ANSWERS,
+    ENTITIES,
+    INTENTS,
+    LIBRARY,
+    LOANS,
+    PAPERS,
+    PROMPTED,
+    WRITTEN,
+    Case,
+    chosen,
+    sources,
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One task on one data set.
-
-    Attributes:
-        folder: of the data set, below the folder that `AUTOGLM_BENCH_SETS` names; empty = the examples' own rows.
-        rows: how many of each split: train, validation, test.
-        label: column by which rows are taken in turn, so that every label has as many; None = a fixed random choice.
-        trials: of the study, on the task's own search space.
-        files: field of `data` → file of the folder, where its rows are taken as they are.
-        model: the base model; None = the task learns without.
-        spec: fields of the study's spec beside these.
-        library: the one point that a script without a search would train; empty = not measured.
-        aim: for the shares of the defaults' errors that are removed.
-        reached: for the tuned model's metric.
-    """
-
-    name: str
-    task: str
-    folder: str
-    rows: tuple[int, int, int]
-    metric: str
-    trials: int
-    label: str | None = None
-    files: tuple[tuple[str, str], ...] = ()
-    model: str | None = MODEL
-    spec: tuple[tuple[str, Any], ...] = ()
-    library: tuple[tuple[str, Any], ...] = ()
-    aim: Aim | None = None
-    reached: Aim | None = None
+from benchmarks.results import Row, Table
+from benchmarks.studies import create, journal_url
+from benchmarks.workers import WORKER, export, run_worker
 
 
 @dataclass(frozen=True)
@@ -100,65 +58,15 @@ class Size:
     seeds: tuple[int, ...]
 
 
-INTENTS = Case(
-    "text-classification, Banking77",
-    "text-classification",
-    "en_banking77_intent",
-    (770, 385, 770),
-    metric="accuracy",
-    trials=16,
-    label="label",
-    library=LIBRARY,
-    aim=REMOVED,
-)
-ENTITIES = Case(
-    "token-classification, WNUT17",
-    "token-classification",
-    "en_wnut17_ner",
-    (1_000, 300, 600),
-    metric="f1",
-    trials=16,
-    library=LIBRARY,
-    aim=REMOVED,
-)
-ANSWERS = Case(
-    "question-answering, XQuAD",
-    "question-answering",
-    "en_xquad_qa",
-    (250, 100, 251),
-    metric="f1",
-    trials=8,
-    library=LIBRARY,
-)
-# Planetoid's split of Yang et al. 2016, marked in the file: 20 training nodes a label, 500 and 1,000 to judge on.
-PAPERS = Case(
-    "node-classification, Cora",
-    "node-classification",
-    "graph_cora",
-    (140, 500, 1_000),
-    metric="accuracy",
-    trials=20,
-    files=(("train", "nodes.jsonl"), ("edges", "edges.csv")),
-    model=None,
-    reached=Aim("at least", 0.81),
-)
-# The plain random forest of the baseline reaches .747 on these test rows.
-LOANS = Case(
-    "tabular-classification, German credit",
-    "tabular-classification",
-    "tab_german_credit",
-    (640, 160, 200),
-    metric="auc",
-    trials=20,
-    files=tuple((split, f"{split}.csv") for split in SPLITS),
-    model=None,
-    reached=Aim("at least", 0.747),
-)
-FULL = Size((INTENTS, ENTITIES, ANSWERS, PAPERS, LOANS), seeds=(1, 2, 3))
+FULL = Size((INTENTS, ENTITIES, ANSWERS, PAPERS, LOANS, WRITTEN, PROMPTED), seeds=(1, 2, 3))
 _ONE_POINT = (("parameters", [{"name": "method", "categorical": {"choices": ["head"]}}]),)
 _ONE_STEP = (*LIBRARY[:3], ("epochs", 1), ("batch_size", 64))
 SMALL = Size(
-    (replace(INTENTS, folder="", rows=(60, 30, 30), trials=1, spec=_ONE_POINT, library=_ONE_STEP),), seeds=(1,)
+    (
+        replace(INTENTS, folder="", rows=(60, 30, 30), trials=1, spec=_ONE_POINT, library=_ONE_STEP),
+        replace(PROMPTED, folder="", rows=(60, 30, 30), trials=2),
+    ),
+    seeds=(1,),
 )
 
 
@@ -172,9 +80,10 @@ def run(folder: Path, size: Size) -> Table:
     rows: list[Row] = []
     notes: list[str] = []
     for case in chosen(size.cases):
-        place = folder / case.folder
+        place = folder / case.task
         data = sources(case, place / "data")
-        found = [measure(case, data, seed, place / str(seed)) for seed in size.seeds]
+        model = case.model(data, place / "model") if callable(case.model) else case.model
+        found = [measure(replace(case, model=model), data, seed, place / str(seed)) for seed in size.seeds]
         rows += _rows(case, found)
         notes.append(_note(case, found))
     notes.append(
@@ -184,11 +93,6 @@ def run(folder: Path, size: Size) -> Table:
         " rows stay the same. One worker process of one thread."
     )
     return Table(name="tasks", title="What a study is worth", rows=tuple(rows), notes=tuple(notes))
-
-
-def chosen(cases: Sequence[Case]) -> list[Case]:
-    """All, or those whose names have what `AUTOGLM_BENCH_CASES` says."""
-    return [case for case in cases if os.environ.get(CASES_VARIABLE, "") in case.name]
 
 
 def measure(case: Case, data: Mapping[str, str], seed: int, folder: Path) -> Outcome:
@@ -209,7 +113,7 @@ def _study(
     spec = {
         "task": case.task,
         **({"model": {"source": case.model}} if case.model else {}),
-        "data": {field: {"source": uri} for field, uri in data.items()},
+        "data": {**{field: {"source": uri} for field, uri in data.items()}, "columns": dict(case.columns)},
         "objectives": [{"metric": case.metric, "direction": "Maximize"}],
         "sampler": {"seed": seed},
         **fields,
@@ -217,11 +121,7 @@ def _study(
     folder.mkdir(parents=True)
     study = create(spec, journal_url(folder / "journal.log"), name=f"seed-{seed}", artifacts=folder / "artifacts")
     timing = run_worker(study, folder / "worker", program=WORKER, extra={})
-    environ = {**environment(folder), env.STORAGE_URL: study.url, env.STUDY: study.name}
-    environ |= {env.OWNER_NAME: "export", env.OWNER_IDENTITY: f"{folder}"}
-    if start(EXPORTER, folder / "export.log", environ).wait():
-        raise RuntimeError(f"the export failed:\n{(folder / 'export.log').read_text(errors='replace')[-3_000:]}")
-    return json.loads(next((folder / "artifacts").rglob("comparison.json")).read_text()), timing.ended
+    return json.loads((export(study, folder) / "comparison.json").read_text()), timing.ended
 
 
 def _outcome(told: dict[str, Any], metric: str, search_seconds: float) -> Outcome:
@@ -240,39 +140,6 @@ def _outcome(told: dict[str, Any], metric: str, search_seconds: float) -> Outcom
 
 def _contenders(told: dict[str, Any]) -> dict[str, Any]:
     return {each["name"].split(" ")[0]: each for each in told["contenders"]}
-
-
-def sources(case: Case, folder: Path) -> dict[str, str]:
-    """Field of `data` → URI; rows that are chosen are written to `folder`.
-
-    Raises:
-        FileNotFoundError: the data set is not there.
-        ValueError: it has fewer rows.
-    """
-    source = EXAMPLE if not case.folder else Path(os.environ.get(SETS_VARIABLE, "")) / case.folder
-    if not source.is_dir():
-        raise FileNotFoundError(f"{source} is no folder: set {SETS_VARIABLE} to the one that holds {case.folder}")
-    if case.files:
-        return {field: (source / name).resolve().as_uri() for field, name in case.files}
-    _write_subset(case, source, folder)
-    return {split: (folder / f"{split}.jsonl").as_uri() for split in SPLITS}
-
-
-def _write_subset(case: Case, source: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for split, wanted in zip(SPLITS, case.rows, strict=True):
-        rows = _shuffled(read_rows(source, split))
-        if case.label is not None:
-            labels = sorted({row[case.label] for row in rows})
-            rows = in_turn([[row for row in rows if row[case.label] == label] for label in labels])
-        if len(rows) < wanted:
-            raise ValueError(f"{source} has {len(rows)} {split} rows, {wanted} needed")
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:wanted])
-        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
-def _shuffled(rows: list[Any]) -> list[Any]:
-    return random.Random(13).sample(rows, len(rows))
 
 
 def _rows(case: Case, found: Sequence[Outcome]) -> list[Row]:
@@ -305,7 +172,7 @@ def _note(case: Case, found: Sequence[Outcome]) -> str:
     train, validation, test = case.rows
     spread = f", standard deviation {stdev(each.tuned for each in found):.3f}" if len(found) > 1 else ""
     told = "; ".join(f"{each.default:.3f} → {each.tuned:.3f}" for each in found)
-    model = "all-MiniLM-L6-v2, " if case.model else ""
+    model = f"{case.model_name}, " if case.model else ""
     return (
         f"{case.name}: {train} training, {validation} validation, {test} test rows, {model}{case.trials}"
         f" trials; default → tuned by seed: {told}{spread}."

@@ -15,9 +15,8 @@ from autoglm_store.sampling import training_seed
 from benchmarks.plain_script import PROCESS_START
 from benchmarks.results import Aim, Row, Table, per_hour, times
 from benchmarks.studies import MODEL, CreatedStudy, create, data_section, journal_url, write_subset
-from benchmarks.workers import Timing, environment, run_worker, start
+from benchmarks.workers import WORKER, Timing, environment, run_worker, start
 
-WORKER = ("-m", "autoglm_trainer.main", "work")
 PLAIN_SCRIPT = ("-m", "benchmarks.plain_script")
 Point = dict[str, Scalar]
 

@@ -19,6 +19,8 @@ from benchmarks.studies import CreatedStudy
 
 REPOSITORY = Path(__file__).parents[1]
 THREADS = 1
+WORKER = ("-m", "autoglm_trainer.main", "work")
+_EXPORTER = ("-m", "autoglm_trainer.main", "export")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,35 @@ def run_worker(study: CreatedStudy, folder: Path, *, program: Sequence[str], ext
         raise RuntimeError(f"{' '.join(program)} ended with {code} and {len(mine)} trials:\n{log}")
     cpu = cpu_after.ru_utime + cpu_after.ru_stime - cpu_before.ru_utime - cpu_before.ru_stime
     return Timing(mine, ended, cpu)
+
+
+def export(study: CreatedStudy, folder: Path) -> Path:
+    """Export a study's winner, as its export Job does.
+
+    Args:
+        study: all of whose trials are finished.
+        folder: for log and scratch files; the study's artifacts are in `folder / "artifacts"`.
+
+    Returns:
+        the folder of the exported model, which holds `comparison.json` too.
+
+    Raises:
+        RuntimeError: the export failed; with the end of its log.
+    """
+    environ = {**environment(folder), env.STORAGE_URL: study.url, env.STUDY: study.name}
+    environ |= {env.OWNER_NAME: "export", env.OWNER_IDENTITY: f"{folder}"}
+    finish(_EXPORTER, folder / "export.log", environ)
+    return next((folder / "artifacts").rglob("comparison.json")).parent
+
+
+def finish(program: Sequence[str], log: Path, environ: dict[str, str]) -> None:
+    """Run a Python program of ours to its end.
+
+    Raises:
+        RuntimeError: it failed; with the end of its log.
+    """
+    if code := start(program, log, environ).wait():
+        raise RuntimeError(f"{' '.join(program)} ended with {code}:\n{log.read_text(errors='replace')[-3_000:]}")
 
 
 def start(program: Sequence[str], log: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:

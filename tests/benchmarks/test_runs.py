@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks import __main__ as command
 from benchmarks import reading, search, tasks, throughput
+from benchmarks.cases import INTENTS
 from benchmarks.fixed_cost import Stay
 from benchmarks.reconcile import Measured, Pace, bare_job, study
 from benchmarks.results import Table
@@ -53,7 +54,7 @@ def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
         search.Race(search.Moment(30.0, 20.0, 0.8), search.Moment(10.0, 9.0, 0.8), reached=True),
         search.Race(search.Moment(10.0, 8.0, 0.7), search.Moment(20.0, 5.0, None), reached=False),
     ]
-    rows = {row.what.split(": ")[1]: row.figure for row in search._rows(tasks.INTENTS, races)}
+    rows = {row.what.split(": ")[1]: row.figure for row in search._rows(INTENTS, races)}
     assert rows["ours over random"] == pytest.approx(30 / 40)
     assert rows["ours over random, by CPU"] == pytest.approx(14 / 28)
     assert rows["seeds that reached it"] == 1
@@ -70,10 +71,10 @@ def test_a_winner_that_is_the_default_removes_none_of_its_error() -> None:
 
 def test_the_libraries_default_has_a_row_of_its_own_where_it_is_measured() -> None:
     found = tasks.Outcome(0.1, default=0.6, tuned=0.7, default_seconds=1.0, search_seconds=9.0, library=0.4)
-    rows = {row.what.split(": ")[1]: row.figure for row in tasks._rows(tasks.INTENTS, [found])}
+    rows = {row.what.split(": ")[1]: row.figure for row in tasks._rows(INTENTS, [found])}
     assert rows["share of the default's error removed"] == pytest.approx(0.25)
     assert rows["share of the libraries' default's error removed"] == pytest.approx(0.5)
-    assert len(tasks._rows(replace(tasks.INTENTS, library=()), [found])) == len(rows) - 2
+    assert len(tasks._rows(replace(INTENTS, library=()), [found])) == len(rows) - 2
 
 
 def test_the_studies_of_the_benchmark_are_valid() -> None:
