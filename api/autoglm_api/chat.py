@@ -47,6 +47,24 @@ def address(endpoint: ModelEndpoint) -> str:
     return f"{endpoint.url.rstrip('/')}/chat/completions"
 
 
+def find_key(secret: Mapping[str, str], environ: Mapping[str, str]) -> str | None:
+    """The endpoint's key: of the Secret, else of the environment; None where nobody names one.
+
+    What a header may hold: RFC 9110, 5.5.
+
+    Raises:
+        ValueError: no request can carry it; the message shows nothing of it.
+    """
+    key = (secret.get(API_KEY) or environ.get(API_KEY_VARIABLE) or "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        name = API_KEY if secret.get(API_KEY) else API_KEY_VARIABLE
+        raise ValueError(
+            f"the key in {name} has blanks or signs that no request can carry; copy it again, without quotation"
+            " marks or line ends"
+        )
+    return key or None
+
+
 def headers(key: str | None) -> dict[str, str]:
     """Of every request."""
     return {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
@@ -82,8 +100,8 @@ def judge(status: int, payload: bytes) -> Verdict:
     return Verdict.REFUSED if 400 <= status < 500 and status not in (408, 409, 425, 429) else Verdict.AGAIN
 
 
-def read(payload: bytes) -> Said:
-    """The answer in a body with status 200.
+def read(payload: bytes, key: str | None = None) -> Said:
+    """The answer in a body with status 200; `key` is not shown where there is none.
 
     Raises:
         ValueError: it is none.
@@ -95,9 +113,9 @@ def read(payload: bytes) -> Said:
         usage = body.get("usage") or {}
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"the answer is not one of a chat interface: {shown(payload)}") from error
+        raise ValueError(f"the answer is not one of a chat interface: {shown(payload, key)}") from error
     if not (text is None or isinstance(text, str)):
-        raise ValueError(f"the answer's content is no text: {shown(payload)}")
+        raise ValueError(f"the answer's content is no text: {shown(payload, key)}")
     prompt_tokens, tokens = (count if isinstance(count, int) else None for count in counts)
     return Said((text or "").strip(), prompt_tokens, tokens, choice.get("finish_reason") != "length")
 
@@ -110,8 +128,9 @@ def shown(payload: bytes, key: str | None = None) -> str:
         text = error["message"] if isinstance(error, Mapping) else str(error)
     except (ValueError, KeyError, TypeError):
         pass
-    text = " ".join(text.split())[:_SHOWN]
-    return text.replace(key, "…") if key else text
+    text = " ".join(text.split())
+    # Before it is cut: half a key is no longer found, and too much said.
+    return (text.replace(key, "…") if key else text)[:_SHOWN]
 
 
 def wait_seconds(retry_after: str | None, tries: int, now: datetime | None = None) -> float:

@@ -63,8 +63,16 @@ class Forwarder:
     """An endpoint, with the key of the mounted Secret or of the environment."""
 
     def __init__(self, endpoint: ModelEndpoint) -> None:
+        """Read the key.
+
+        Raises:
+            UnusableModelError: no request can carry it.
+        """
         secrets = Path(os.environ.get(env.SECRETS_ROOT, env.DEFAULT_SECRETS_ROOT)) / SECRET
-        self._key = read_credentials(secrets).get(chat.API_KEY) or os.environ.get(chat.API_KEY_VARIABLE)
+        try:
+            self._key = chat.find_key(read_credentials(secrets), os.environ)
+        except ValueError as error:
+            raise UnusableModelError(f"{endpoint.url}: {error}") from error
         self._endpoint = endpoint
         self._threads = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="forward")
         # An answer that sends elsewhere is refused: the key is for this host.
@@ -84,13 +92,13 @@ class Forwarder:
             wanted = None
             try:
                 answer = self._client.post(url, content=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 trouble = f"{type(error).__name__}: {error}"
             else:
                 verdict, trouble = chat.judge(answer.status_code, answer.content), f"status {answer.status_code}"
                 if verdict == Verdict.ANSWERED:
                     try:
-                        said = chat.read(answer.content)
+                        said = chat.read(answer.content, self._key)
                         return Answered(said.text, said.prompt_tokens, said.tokens, said.finished)
                     except ValueError as error:
                         trouble = str(error)

@@ -80,6 +80,14 @@ def test_an_answer_stands_for_the_label_that_it_is_or_names_first(answer: str, l
     assert match_label(answer, ("card", "card_arrival", "退款")) == label
 
 
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [("C++", "C++"), ("It is C#.", "C#"), ("c", "C"), ("well: +", "+"), ("+ or -", None), ("", None)],
+)
+def test_signs_tell_labels_apart_where_nothing_else_does(answer: str, label: str | None) -> None:
+    assert match_label(answer, ("C", "C#", "C++") if "c" in answer.lower() else ("+", "-")) == label
+
+
 def test_the_most_similar_text_comes_last_in_any_script() -> None:
     index = Nearest(["where is my parcel", "cancel the card", "退款什么时候到"])
     assert index.find("the parcel has not come", 2)[-1] == 0
@@ -165,6 +173,22 @@ def test_what_is_no_answer_is_told_apart(payload: bytes) -> None:
 
 def test_the_key_is_cut_out_of_what_an_endpoint_says() -> None:
     assert chat.shown(b'{"error": {"message": "bad key sk-123 there"}}', "sk-123") == "bad key … there"
+    assert "sk-" not in chat.shown(b"x" * 296 + b" sk-123", "sk-123")
+    with pytest.raises(ValueError, match="the answer is not one of a chat interface: no …"):
+        chat.read(b"no sk-123", "sk-123")
+
+
+def test_the_key_is_that_of_the_secret_or_else_of_the_environment() -> None:
+    assert chat.find_key({"API_KEY": "sk-1"}, {"OPENAI_API_KEY": "sk-2"}) == "sk-1"
+    assert chat.find_key({}, {"OPENAI_API_KEY": "sk-2\n"}) == "sk-2"
+    assert chat.find_key({}, {}) is None
+
+
+@pytest.mark.parametrize("key", ["“sk-1”", "sk-1\nsk-2", "sk\x001"])
+def test_a_key_that_no_request_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="the key in OPENAI_API_KEY has blanks or signs") as refused:
+        chat.find_key({}, {"OPENAI_API_KEY": key})
+    assert "sk" not in str(refused.value)
 
 
 def test_an_endpoint_s_space_has_nothing_that_only_weights_can_do() -> None:

@@ -12,23 +12,33 @@ def match_label(answer: str, labels: Sequence[str]) -> str | None:
     """The label that `answer` is, or else the one that it names first; None where it names none.
 
     Case, width of characters and punctuation do not matter, nor does `_` for a space. Of labels that begin at one place
-    the longest counts; a label is no part of a longer word, but for scripts without spaces.
+    the longest counts; a label is no part of a longer word, but for scripts without spaces. Signs count where nothing
+    else tells labels apart (`C`, `C++`), and for labels that are nothing else (`+`), where one of these alone is there.
     """
-    said = _plain(answer)
-    found: tuple[int, int, str] | None = None
+    answer = answer.strip()
+    if answer in labels:
+        return answer
+    spelled, said = _folded(answer), _plain(answer)
+    named: list[tuple[int, int, bool, int, str]] = []
+    signs = []
     for label in labels:
-        plain = _plain(label)
-        if said == plain:
-            return label
-        place = _place(said, plain) if plain else -1
-        if place >= 0 and (found is None or (place, -len(plain)) < found[:2]):
-            found = (place, -len(plain), label)
-    return found[2] if found else None
+        own, plain = _folded(label), _plain(label)
+        if plain and (place := _place(said, plain)) >= 0:
+            # Last the longer one, since `C++` spells `C` as well.
+            named.append((place, -len(plain), own not in spelled, -len(own), label))
+        elif not plain and own in spelled:
+            signs.append(label)
+    if named:
+        return min(named)[-1]
+    return signs[0] if len(signs) == 1 else None
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(each if each.isalnum() else " " for each in folded).split())
+    return " ".join("".join(each if each.isalnum() else " " for each in _folded(text)).split())
 
 
 def _place(text: str, label: str) -> int:

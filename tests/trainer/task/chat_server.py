@@ -27,6 +27,7 @@ Fault = tuple[int, dict[str, str], bytes]
 BUSY: Fault = (429, {"Retry-After": "0"}, b'{"error": {"message": "too many requests"}}')
 BROKEN: Fault = (500, {}, b"oops")
 MALFORMED: Fault = (200, {}, b'{"choices": [')
+UNREADABLE: Fault = (200, {"content-encoding": "gzip"}, b"no gzip")
 FILTERED: Fault = (400, {}, b'{"error": {"message": "the content filter does not like this"}}')
 ELSEWHERE: Fault = (307, {"Location": "http://169.254.169.254/latest"}, b"")
 

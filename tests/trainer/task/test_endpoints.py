@@ -18,6 +18,7 @@ from tests.trainer.task.chat_server import (
     KEY,
     MALFORMED,
     MODEL,
+    UNREADABLE,
     ChatServer,
     serving,
     taught_writer,
@@ -84,9 +85,9 @@ def test_what_was_answered_once_is_not_asked_again_and_no_more_at_once_than_allo
 
 def test_what_passes_is_waited_for(server: ChatServer, tmp_path: Path) -> None:
     task = load(tmp_path, server.url)
-    server.faults.extend([BUSY, BROKEN, MALFORMED, BUSY])
+    server.faults.extend([BUSY, BROKEN, MALFORMED, UNREADABLE])
     expected = load(tmp_path, server.url).fit(POINT, Control()).evaluate("validation")["accuracy"]
-    server.faults.extend([BUSY, BROKEN, MALFORMED, BUSY])
+    server.faults.extend([BUSY, BROKEN, MALFORMED, UNREADABLE])
     assert task.fit(POINT, Control()).evaluate("validation")["accuracy"] == expected
     assert not server.faults
 
@@ -147,6 +148,13 @@ def test_what_no_request_will_change_ends_the_study_at_once(
     assert "sk-" not in f"{refused.value} {caplog.text}"
 
 
+def test_a_key_that_no_request_can_carry_ends_the_study_unsent(server: ChatServer, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="the key in API_KEY has blanks or signs that no request can carry") as refused:
+        load(tmp_path, server.url, key="“sk-right”")
+    assert server.requests == 0
+    assert "sk-right" not in str(refused.value)
+
+
 def test_an_answer_that_sends_elsewhere_is_not_followed(server: ChatServer, tmp_path: Path) -> None:
     server.always = ELSEWHERE
     with pytest.raises(SpecError, match=r"nothing answers .* \(307"):
@@ -159,12 +167,13 @@ def test_a_refused_prompt_is_a_wrong_answer_and_a_refused_point_is_infeasible(
     task = load(tmp_path, server.url, concurrency=1)
     whole = task.fit({"template": FOLLOWED}, Control()).evaluate("validation")["accuracy"]
     task = load(tmp_path, server.url, concurrency=1)
-    server.faults.append(FILTERED)
+    # Four are asked together: that these alone are refused says nothing of the others.
+    server.faults.extend([FILTERED] * 4)
     fitted = task.fit({"template": FOLLOWED}, Control())
     rows = len(task.splits.validation)
-    assert fitted.predict("validation").measure()["accuracy"] == pytest.approx(whole - 1 / rows)
+    assert fitted.predict("validation").measure()["accuracy"] == pytest.approx(whole - 4 / rows)
     server.always = FILTERED
-    with pytest.raises(Infeasible, match="refuses all 4 prompts of this point: 400: the content filter"):
+    with pytest.raises(Infeasible, match="refuses all 8 prompts of this point: 400: the content filter"):
         task.fit({"template": "brief"}, Control())
 
 
@@ -206,6 +215,9 @@ def test_the_server_takes_the_key_from_its_secret_and_does_not_start_with_a_wron
     monkeypatch.setenv("AUTOGLM_SECRETS_ROOT", str(tmp_path / "secrets"))
     with pytest.raises(UnusableModelError, match="answers 401: give a valid API_KEY in the Secret of modelSecretRef"):
         warm_up(load_answerer(folder, manifest, threads=1))
+    (tmp_path / "secrets/model/API_KEY").write_text(f"{KEY} {KEY}")
+    with pytest.raises(UnusableModelError, match="the key in API_KEY has blanks or signs"):
+        load_answerer(folder, manifest, threads=1)
     (tmp_path / "secrets/model/API_KEY").write_text(KEY)
     warm_up(load_answerer(folder, manifest, threads=1))
 

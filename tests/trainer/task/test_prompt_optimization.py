@@ -242,13 +242,14 @@ def test_a_rewritten_template_is_in_the_model_s_words_or_else_bred(
         return [replace(response, text=said[0]) for response in given]
 
     given = [Response("", 3.0, 0.1)]
+    bred = loaded.derive({"template": "bred"}, best=known, tried=known, seed=1)
+    assert loaded.derive(point, best=known, tried=known, seed=1) == bred, "64 tokens have no room for the request"
+    monkeypatch.setattr(loaded.respondent, "max_tokens", 512)
     monkeypatch.setattr(loaded.respondent, "answer", answer)
     rewritten = loaded.derive(point, best=known, tried=known, seed=1)
     assert rewritten == {"template": str(Template("Name one of {labels}.", Template.read(strict).block))}
     said[0] = "Labels are lost here."
-    assert loaded.derive(point, best=known, tried=known, seed=1) == loaded.derive(
-        {"template": "bred"}, best=known, tried=known, seed=1
-    )
+    assert loaded.derive(point, best=known, tried=known, seed=1) == bred
 
 
 SPACE = [

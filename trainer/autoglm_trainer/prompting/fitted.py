@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LATENCY = "latency_p95_ms"
 # Reports of a trial at most: each is a write to the study's storage.
 MOST_STEPS = 64
+# A point is given up when the endpoint has refused so many prompts of it and answered none.
+_REFUSALS = 8
 _ANSWERS, _SETTINGS = "answers.json", "settings.json"
 _TIMED_PROMPTS = 8
 
@@ -52,6 +54,7 @@ class FittedPrompt:
         for start in range(0, len(groups), at_once):
             some = groups[start : start + at_once]
             self._answer("validation", [row for group in some for row in group], control.heartbeat)
+            self._check_refusals("validation", min(_REFUSALS, len(rows)))
             for step, group in enumerate(some, start + 1):
                 control.heartbeat()
                 last = max(step - 1, reported)
@@ -88,10 +91,13 @@ class FittedPrompt:
         if not missing:
             return
         responses = self.task.ask(self._prompts(split, missing), self.recipe.decoding, self.recipe.labels, heartbeat)
-        refused = [response.refused for response in responses if response.refused is not None]
-        if len(refused) == len(responses):
-            raise Infeasible(f"the endpoint refuses all {len(refused)} prompts of this point: {refused[0]}")
         self._responses.update(((split, row), response) for row, response in zip(missing, responses, strict=True))
+
+    def _check_refusals(self, split: str, enough: int) -> None:
+        """Give up when `enough` prompts were asked and all of them refused; few may all be such as it never answers."""
+        refused = [response.refused for (of, _), response in self._responses.items() if of == split]
+        if len(refused) >= enough and None not in refused:
+            raise Infeasible(f"the endpoint refuses all {len(refused)} prompts of this point: {refused[0]}")
 
     def _prompts(self, split: str, rows: Sequence[int]) -> list[str]:
         """Whole prompts; one that does not fit without any example keeps its end, as the model reads it."""
@@ -105,6 +111,7 @@ class FittedPrompt:
         every = range(self.task.row_counts[split])
         rows = sorted(self.task.judged(self.settings.judged_rows)) if split == "validation" else every
         self._answer(split, rows, lambda: None)
+        self._check_refusals(split, len(rows))
         (asked,) = self._prompts(split, rows[:1])
         return self.task.predictions(split, rows, [self._responses[split, row] for row in rows], asked)
 

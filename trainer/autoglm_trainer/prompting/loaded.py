@@ -216,6 +216,11 @@ class LoadedPrompting:
             return None
         decoding = Decoding(kind="sample", temperature=0.9, max_new_tokens=200, seed=seed)
         asked = f"{rewrite_request(language)}\n\n{parent.instruction}"
+        try:
+            if not self.respondent.fits(asked, decoding.max_new_tokens):
+                return None
+        except Infeasible:
+            return None
         (response,) = self.respondent.answer([asked], decoding, labels=(), heartbeat=lambda: None)
         text = response.text.strip()
         lost = LABELS in parent.instruction and LABELS not in text

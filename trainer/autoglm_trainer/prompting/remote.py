@@ -107,13 +107,13 @@ class Endpoint:
             trouble, wanted = "", None
             try:
                 answer = self._client.post(chat.address(self.endpoint), content=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 trouble = f"{type(error).__name__}: {error}"
             else:
                 verdict = chat.judge(answer.status_code, answer.content)
                 if verdict == Verdict.ANSWERED:
                     try:
-                        return _response(chat.read(answer.content), time.perf_counter() - started)
+                        return _response(chat.read(answer.content, self.key), time.perf_counter() - started)
                     except ValueError as error:
                         trouble = str(error)
                 else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from autoglm_api.chat import API_KEY, API_KEY_VARIABLE
+from autoglm_api.chat import find_key
 from autoglm_api.run import Run
 from autoglm_trainer.contract import Places
-from autoglm_trainer.errors import DataError
+from autoglm_trainer.errors import DataError, SpecError
 from autoglm_trainer.prompting.loaded import MOST_LABELS, ROWS_A_LABEL, LoadedPrompting
 from autoglm_trainer.prompting.respondent import Respondent
 from autoglm_trainer.rows.prompts import Answered, load_prompts
@@ -46,7 +46,10 @@ def _respondent(run: Run, places: Places, splits: Splits[Answered]) -> Responden
     if run.model.endpoint is not None:
         from autoglm_trainer.prompting.remote import Endpoint
 
-        key = places.model_credentials.get(API_KEY) or os.environ.get(API_KEY_VARIABLE)
+        try:
+            key = find_key(places.model_credentials, os.environ)
+        except ValueError as error:
+            raise SpecError(f"model.endpoint {run.model.endpoint.url}: {error}") from error
         endpoint = Endpoint(run.model.endpoint, key)
         endpoint.probe()
         return endpoint
