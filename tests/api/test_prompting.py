@@ -214,6 +214,14 @@ def test_an_endpoint_s_space_has_nothing_that_only_weights_can_do() -> None:
             {"parameters": [{"name": "template", "categorical": {"choices": ["plain", "Answer!"]}}]},
             r"or texts with \{prompt\}, got \['Answer!'\]",
         ),
+        (
+            {"parameters": [{"name": "template", "categorical": {"choices": ["plain", "{answer} to {prompt}"]}}]},
+            r"template: a template's \{answer\} must stand behind its \{prompt\}, got '\{answer\} to",
+        ),
+        (
+            {"model": None},
+            r"prompt-optimization needs a base model; name .* in model.source, or model.endpoint",
+        ),
     ],
 )
 def test_what_an_endpoint_or_a_template_cannot_do_is_refused_at_the_door(changes: dict[str, Any], said: str) -> None:

@@ -83,7 +83,7 @@ def test_auto_with_edges_is_the_task_that_reads_them_and_needs_no_columns() -> N
 
 
 def test_a_task_says_whether_it_wants_a_base_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="model: text-classification tunes a base model; name its folder"):
+    with pytest.raises(ValueError, match="model: text-classification needs a base model; name its folder"):
         frozen(model=None)
     monkeypatch.setitem(TASKS, "text-classification", replace(TASKS["text-classification"], base_model="none"))
     with pytest.raises(ValueError, match="model: text-classification learns without a base model; leave model out"):

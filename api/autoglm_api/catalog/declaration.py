@@ -113,7 +113,10 @@ class TaskDeclaration:
             ValueError: with what to do.
         """
         if model is None and self.base_model == "required":
-            raise ValueError(f"model: {self.name} tunes a base model; name its folder or repository in model.source")
+            elsewhere = "" if self.endpoint_lacks is None else ", or model.endpoint"
+            raise ValueError(
+                f"model: {self.name} needs a base model; name its folder or repository in model.source{elsewhere}"
+            )
         if model is not None and self.base_model == "none":
             raise ValueError(f"model: {self.name} learns without a base model; leave model out")
         if model is not None and model.endpoint is not None and self.endpoint_lacks is None:

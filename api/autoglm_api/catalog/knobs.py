@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autoglm_api.base import Scalar
@@ -21,6 +21,7 @@ class Knob:
         methods: the tuning methods that look at it; empty = all.
         words: whether any text is a value.
         mark: what a text must have to be a value beside `choices`.
+        read: takes such a text, and raises a ValueError where it cannot be used.
         by_method: defaults of methods for which `default` would be wrong.
     """
 
@@ -30,6 +31,7 @@ class Knob:
     high: float = math.inf
     words: bool = False
     mark: str | None = None
+    read: Callable[[str], object] | None = None
     methods: tuple[str, ...] = ()
     by_method: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -43,6 +45,14 @@ class Knob:
 
     def _is_marked(self, value: Scalar) -> bool:
         return self.mark is not None and isinstance(value, str) and self.mark in value
+
+    def _read_marked(self, name: str, values: tuple[Scalar, ...]) -> None:
+        for value in values:
+            if self.read is not None and value not in self.choices:
+                try:
+                    self.read(str(value))
+                except ValueError as error:
+                    raise ValueError(f"parameters: {name}: {error}") from error
 
     def check(self, parameter: Parameter) -> None:
         """Refuse a domain that the knob cannot take.
@@ -59,6 +69,7 @@ class Knob:
                 raise ValueError(
                     f"parameters: {name} must be choices from {list(self.choices)}{others}, got {unknown or 'a range'}"
                 )
+            self._read_marked(name, values)
         elif self.words:
             if not values or not all(isinstance(value, str) and value.strip() for value in values):
                 raise ValueError(f"parameters: {name} takes texts, got {list(values) or 'a range'}")

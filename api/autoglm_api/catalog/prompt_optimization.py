@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoglm_api.prompting.template import PLACE, Template
 from autoglm_api.space import Choices, FloatRange, IntRange, Parameter, When
 
 from .declaration import Column, TaskDeclaration
@@ -36,7 +37,7 @@ PROMPT_OPTIMIZATION = TaskDeclaration(
     },
     shown=("accuracy", "exact_match", "rouge_l", "prompt_tokens"),
     knobs={
-        "template": Knob("plain", choices=(*TEMPLATES, BRED, REWRITTEN), mark="{prompt}"),
+        "template": Knob("plain", choices=(*TEMPLATES, BRED, REWRITTEN), mark=PLACE, read=Template.read),
         "language": Knob("auto", choices=LANGUAGES),
         "purpose": Knob("auto", choices=PURPOSES),
         "shots": Knob(0, low=0, high=64),
