@@ -92,6 +92,18 @@ def test_a_trial_that_was_tried_again_is_shown_by_its_first_number(trials: list[
     assert "trial 99" not in drawn + figures.history(shown)
 
 
+def test_what_breaks_a_constraint_is_neither_best_so_far_nor_a_good_point(trials: list[FrozenTrial]) -> None:
+    shown = content(trials[:12])
+    broken = copy.deepcopy(shown.best)
+    broken.number, broken.value = 12, 2.0
+    broken.system_attrs = {"constraints:0:loss": 1.0}
+    without = (search.learning_curves(shown), search.parallel_coordinates(shown))
+    shown.trials.append(SimpleNamespace(last=broken))
+    assert (search.learning_curves(shown), search.parallel_coordinates(shown)) == without
+    assert figures._running_best(figures.feasible(shown), maximize=True)[1][-1] == shown.best.value
+    assert "breaks a constraint" in figures.history(shown)
+
+
 def test_parallel_coordinates_show_the_trials_that_have_the_winners_parameters(trials: list[FrozenTrial]) -> None:
     drawn = search.parallel_coordinates(content(trials))
     assert drawn is not None

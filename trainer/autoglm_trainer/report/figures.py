@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from autoglm_api.space import Choices, IntRange, Parameter
-from autoglm_store.ledger import origin_of
+from autoglm_store.ledger import is_feasible, origin_of
 from autoglm_trainer.contract import Curves
 
 from .content import ReportContent
@@ -51,14 +51,16 @@ _SLICES = 12
 def history(content: ReportContent) -> str:
     """Every trial's value of the first objective in order, with the best so far."""
     trials = [trial.last for trial in content.trials]
-    complete = completed(content)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(4.9, 2.9)
-        best = _running_best(complete, maximize=content.run.objective.direction == "Maximize")
+        good = feasible(content)
+        best = _running_best(good, maximize=content.run.objective.direction == "Maximize")
         axes.step(*best, where="post", color=ACCENT, linewidth=1.6, label="best so far")
-        shown = _thinned(complete)
-        axes.scatter(list(map(origin_of, shown)), list(map(_value, shown)), s=22, color=ACCENT, label="complete")
+        broken = [trial for trial in completed(content) if not is_feasible(trial)]
+        for some, colour, label in ((good, ACCENT, "complete"), (broken, MUTED, "breaks a constraint")):
+            if shown := _thinned(some):
+                axes.scatter(list(map(origin_of, shown)), list(map(_value, shown)), s=22, color=colour, label=label)
         stopped = _thinned(pruned)
         values = [list(trial.intermediate_values.values())[-1] for trial in stopped]
         if stopped:
@@ -160,6 +162,11 @@ def completed(content: ReportContent) -> list[FrozenTrial]:
     """The complete trials; each has a value of every objective."""
     trials = [trial.last for trial in content.trials]
     return [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.values]
+
+
+def feasible(content: ReportContent) -> list[FrozenTrial]:
+    """The complete trials that break no constraint."""
+    return list(filter(is_feasible, completed(content)))
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -18,7 +18,7 @@ from autoglm_api.space import Choices, Parameter
 from autoglm_store.ledger import origin_of
 
 from .content import ReportContent
-from .figures import ACCENT, BAD, MUTED, STYLE, completed, new_figure, svg
+from .figures import ACCENT, BAD, MUTED, STYLE, completed, feasible, new_figure, svg
 
 # Below this many trials a forest of trees finds importances in noise.
 MIN_TRIALS = 10
@@ -28,9 +28,9 @@ _LINES = 300
 
 
 def learning_curves(content: ReportContent) -> str | None:
-    """Reports of the five best trials that made any; None where fewer than two steps were reported."""
+    """Reports of the five best feasible trials that made any; None where fewer than two steps were reported."""
     cost = content.run.objective.cost
-    complete = sorted(completed(content), key=lambda trial: (cost(trial.values[0]), trial.number))
+    complete = sorted(feasible(content), key=lambda trial: (cost(trial.values[0]), trial.number))
     shown = [trial for trial in complete if len(trial.intermediate_values) > 1][: len(_DASHES)]
     if not shown:
         return None
@@ -100,12 +100,12 @@ def _bare(trial: FrozenTrial, objective: int) -> FrozenTrial:
 
 
 def parallel_coordinates(content: ReportContent) -> str | None:
-    """Each complete trial as a line over the parameters that the winner has; the better, the stronger.
+    """Each feasible trial as a line over the parameters that the winner has; the better, the stronger.
 
     Better by the first objective.
     """
     parameters = [parameter for parameter in content.run.parameters if parameter.name in content.best.params]
-    trials = [trial for trial in completed(content) if all(parameter.name in trial.params for parameter in parameters)]
+    trials = [trial for trial in feasible(content) if all(parameter.name in trial.params for parameter in parameters)]
     if len(parameters) < 2 or len(trials) < 2:
         return None
     values = [trial.values[0] for trial in trials]
