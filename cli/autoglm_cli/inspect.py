@@ -136,6 +136,13 @@ def _problems(task: TaskDeclaration, records: Records, named: Mapping[str, str])
     from autoglm_trainer.rows.inspection import conflicts, read_for
     from autoglm_trainer.rows.texts import LabelledText
 
+    if task.wide and not task.sources:
+        from autoglm_trainer.tables.inspection import inspect_table
+
+        columns, problems = inspect_table(task, records, named)
+        yield "Learned from", columns
+        yield "Problems", problems or [("none", "the rows can be learned from")]
+        return
     rows, changes = read_for(task, records, named)
     found = [
         (change.what, f"{change.count:,} rows; first {_short(change.examples[0][0])}: {change.examples[0][1]}")

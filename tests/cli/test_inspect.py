@@ -50,6 +50,27 @@ def test_rows_columns_labels_problems_and_the_task_are_shown(tmp_path: Path) -> 
         assert part in said, said
 
 
+def test_of_a_table_kinds_of_columns_and_answers_that_would_be_refused_are_shown(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"K{n}", "age": n * 7 % 23 if n % 5 else "-", "since": f"{n % 28 + 1:02d}.03.2026", "label": "ab"[n % 2]}
+        for n in range(60)
+    ]
+    file = write(tmp_path / "rows.jsonl", [*rows, {**rows[1], "label": None}, {**rows[1], "label": "rare"}])
+    said = inspect(file)
+    for part in (
+        "age number; '-' counts as missing",
+        "since category; they look like dates: write 2026-11-28",
+        "id left out: it names the rows",
+        "'label' is missing 1 rows; first rows.jsonl, line 61; each row needs a text, a number or a boolean",
+        "classes of a single row rare: never judged on",
+    ):
+        assert part in said, said
+    said = inspect(file, "--task", "tabular-regression", "--column", "target=since")
+    assert (
+        "'since' is of the wrong kind 62 rows; first rows.jsonl, line 1: \"01.03.2026\"; each row needs a num" in said
+    )
+
+
 def test_columns_and_task_can_be_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("这,那\n很好,a\n不好,b\n", encoding="gb18030")
