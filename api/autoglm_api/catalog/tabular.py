@@ -89,7 +89,6 @@ ENSEMBLE = MethodDeclaration(
     summary="all of them, weighted by how well they answer rows that they were not trained on",
     trainer="autoglm_trainer.tables.learners.ensemble:Ensemble",
     gradient=False,
-    knobs={"folds": Knob(4, low=2, high=20)},
 )
 
 MEMBERS = (BOOSTING, FOREST, NETWORK, LINEAR)
@@ -100,6 +99,10 @@ _FEATURES = {
     "integers": Knob("numbers", choices=INTEGERS),
     "paired_columns": Knob(0, low=0, high=32),
     "window": Knob("all", choices=WINDOWS),
+}
+_JUDGES = {
+    "folds": Knob(5, low=2, high=20),
+    "judged_by": Knob("folds", choices=("folds", "validation")),
 }
 _CLASSES = {
     "class_weight": Knob("none", choices=("none", "balanced")),
@@ -113,9 +116,8 @@ def _knobs(own: Mapping[str, Knob]) -> dict[str, Knob]:
     knobs = {"method": Knob("boosting", choices=tuple(LEARNERS))}
     for learner in LEARNERS.values():
         for name, knob in learner.knobs.items():
-            users = (learner.name,) if learner is ENSEMBLE else (learner.name, ENSEMBLE.name)
-            knobs[name] = replace(knob, methods=users)
-    return {**knobs, **_FEATURES, **own}
+            knobs[name] = replace(knob, methods=(learner.name, ENSEMBLE.name))
+    return {**knobs, **_JUDGES, **_FEATURES, **own}
 
 
 def _space() -> Iterator[Parameter]:

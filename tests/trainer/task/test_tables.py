@@ -190,6 +190,41 @@ def test_an_ensemble_learns_from_rows_of_one_moment(tmp_path: Path) -> None:
     assert loaded.fit(point, Control()).evaluate("validation")["auc"] > 0.9
 
 
+@pytest.mark.parametrize("method", ["forest", "ensemble"])
+def test_on_a_small_table_training_rows_judge_by_models_that_have_not_seen_them(tmp_path: Path, method: str) -> None:
+    draw = np.random.default_rng(0)
+    rows = [{"a": draw.random(), "b": draw.random(), "label": "xy"[draw.integers(2)]} for _ in range(300)]
+    loaded = load(tmp_path, rows)
+    control = Control()
+    point = {"method": method, "trees": 10, "tree_min_rows": 1, "rounds": 5, "epochs": 1, "networks": 1, "folds": 3}
+    fitted = loaded.fit(point, control)
+    known, train = loaded.answers.predictions, loaded.answers.truth["train"]
+    assert fitted.held_out is not None
+    assert fitted.held_out.rows.tolist() == list(range(len(train)))
+    # Nothing can be learned, though every tree knows its rows by heart.
+    assert known(train, fitted.held_out.outputs, fitted.decision).measure()["auc"] == pytest.approx(0.5, abs=0.1)
+    judged = fitted.evaluate("validation")["auc"]
+    assert judged != fitted.predict("validation").measure()["auc"]
+    assert loaded.data_sections()[0].rows == (("train", 240), ("validation", 60))  # type: ignore[union-attr]
+    assert [step for step, _ in control.reports] == ([1, 2, 3] if method == "forest" else [])
+    fitted.save(tmp_path)
+    assert loaded.restore(point, tmp_path).evaluate("validation")["auc"] == judged
+
+
+def test_validation_rows_judge_alone_if_the_study_says_so(tmp_path: Path) -> None:
+    rows = [{"a": index * 7 % 60, "label": "xy"[index * 7 % 60 // 30]} for index in range(60)]
+    fitted = load(tmp_path, rows).fit({"method": "linear", "judged_by": "validation"}, Control())
+    assert fitted.held_out is None
+    assert fitted.evaluate("validation")["loss"] == fitted.predict("validation").measure()["loss"]
+
+
+def test_with_a_time_rows_judge_what_was_learned_from_earlier_ones(tmp_path: Path) -> None:
+    loaded = load(tmp_path, readings(60), data={"columns": {"time": "day"}})
+    fitted = loaded.fit({"method": "linear", "folds": 3}, Control())
+    assert fitted.held_out is not None
+    assert fitted.held_out.rows.tolist() == list(range(12, 48)), "of four parts the first is only learned from"
+
+
 def test_weights_go_to_what_answers_well() -> None:
     truth = np.eye(2)[np.arange(40) % 2]
     good, noise = 0.8 * truth + 0.1, np.full((40, 2), 0.5)
@@ -292,6 +327,7 @@ def test_german_credit_without_a_search_is_ranked_better_than_by_a_plain_forest(
         objectives=[{"metric": "auc", "direction": "Maximize"}],
     )
     loaded = get_task("tabular-classification").load(run, make_places(tmp_path))
-    ours, plain = loaded.fit({}, Control()).evaluate("test")["auc"], loaded.baseline("test").measure()["auc"]
+    ours = loaded.fit({"judged_by": "validation"}, Control()).evaluate("test")["auc"]
+    plain = loaded.baseline("test").measure()["auc"]
     assert plain == pytest.approx(0.747, abs=0.01)
     assert ours >= 0.76

@@ -22,9 +22,11 @@ from autoglm_trainer.rows.tables import TableRow, TableRows
 from .graph import Graph
 from .settings import TableSettings
 
-# Thresholds that are tried: so many quantiles of the probabilities.
-_CANDIDATES = 99
+# Thresholds that are tried: so many quantiles of the probabilities, on no more rows than this.
+_CANDIDATES, _DECIDING_ROWS = 99, 10_000
 Importances = Callable[[], Sequence[Section]]
+# Indices of classes, or numbers; (rows,).
+Truth = Ints | Floats
 
 
 class Answers(Protocol):
@@ -37,6 +39,10 @@ class Answers(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """Classes by index; empty for numbers."""
+
+    @property
+    def truth(self) -> Mapping[str, Truth]:
+        """Split → indices of classes, or numbers, (rows,)."""
 
     @property
     def output(self) -> str:
@@ -61,13 +67,13 @@ class Answers(Protocol):
     def scaled(self, outputs: Floats) -> Floats:
         """A learner's own outputs as the graph answers them."""
 
-    def decide(self, settings: TableSettings, outputs: Floats, chosen: Ints, metric: str) -> Decision:
-        """How answers are read off the outputs; may look at some validation rows."""
+    def decide(self, settings: TableSettings, truth: Truth, outputs: Floats, metric: str) -> Decision:
+        """How answers are read off the outputs; may look at some rows that were not trained on."""
 
     def predictions(
-        self, split: str, chosen: Ints, outputs: Floats, decision: Decision, texts: Sequence[str], why: Importances
+        self, truth: Truth, outputs: Floats, decision: Decision, texts: Sequence[str] = (), why: Importances = tuple
     ) -> Predictions:
-        """Outputs (rows, …) of some rows beside their truth."""
+        """Outputs (rows, …) of some rows beside their truth (rows,), with texts to show them by."""
 
     def told(self, decision: Decision) -> Mapping[str, Scalar]:
         """What the server must know of it."""
@@ -130,24 +136,26 @@ class Classes:
         """As they are."""
         return outputs
 
-    def decide(self, settings: TableSettings, outputs: Floats, chosen: Ints, metric: str) -> Decision:
+    def decide(self, settings: TableSettings, truth: Truth, outputs: Floats, metric: str) -> Decision:
         """The point's threshold, or the best one by the metric; by F1 where the metric does not ask for any."""
         if self.positive is None or settings.threshold_from == "point":
             return Decision(self.positive, settings.threshold)
+        rows = np.arange(0, len(truth), -(-len(truth) // _DECIDING_ROWS))
+        truth, outputs = truth[rows], outputs[rows]
         judged = metric if metric in ("accuracy", "balanced_accuracy", "f1_macro") else "f1_macro"
 
         def value(threshold: float) -> float:
             decision = Decision(self.positive, threshold)
-            return self.predictions("validation", chosen, outputs, decision, (), tuple).measure()[judged]
+            return self.predictions(truth, outputs, decision).measure()[judged]
 
         candidates = np.unique(np.quantile(outputs[:, self.positive], np.linspace(0.01, 0.99, _CANDIDATES)))
         return Decision(self.positive, max(map(float, candidates), key=value))
 
     def predictions(
-        self, split: str, chosen: Ints, outputs: Floats, decision: Decision, texts: Sequence[str], why: Importances
+        self, truth: Truth, outputs: Floats, decision: Decision, texts: Sequence[str] = (), why: Importances = tuple
     ) -> ScoredClasses:
         """See `Answers`."""
-        return ScoredClasses(self.labels, self.truth[split][chosen], outputs, texts, decision, why)
+        return ScoredClasses(self.labels, np.asarray(truth, dtype=np.int64), outputs, texts, decision, why)
 
     def told(self, decision: Decision) -> Mapping[str, Scalar]:
         """See `Answers`."""
@@ -205,22 +213,22 @@ class Numbers:
         """Back to the unit of the rows."""
         return outputs * self.scale + self.mean
 
-    def decide(self, settings: TableSettings, outputs: Floats, chosen: Ints, metric: str) -> Decision:
+    def decide(self, settings: TableSettings, truth: Truth, outputs: Floats, metric: str) -> Decision:
         """There is nothing to decide."""
         return Decision()
 
     def predictions(
-        self, split: str, chosen: Ints, outputs: Floats, decision: Decision, texts: Sequence[str], why: Importances
+        self, truth: Truth, outputs: Floats, decision: Decision, texts: Sequence[str] = (), why: Importances = tuple
     ) -> NumberPredictions:
         """See `Answers`."""
-        return NumberPredictions(self.truth[split][chosen], outputs[:, 0], texts, why)
+        return NumberPredictions(np.asarray(truth, dtype=np.float64), outputs[:, 0], texts, why)
 
     def told(self, decision: Decision) -> Mapping[str, Scalar]:
         """Nothing."""
         return {}
 
 
-def _check_differ(truth: Mapping[str, Ints | Floats], metric: str, told: Callable[[float], str]) -> None:
+def _check_differ(truth: Mapping[str, Truth], metric: str, told: Callable[[float], str]) -> None:
     for split, answers in truth.items():
         if split != "train" and (answers == answers[0]).all():
             raise DataError(

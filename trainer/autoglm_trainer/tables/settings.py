@@ -32,7 +32,8 @@ class TableSettings:
         leaf_penalty: L2 on the leaves' values. row_share: of the training rows, for each tree.
         networks: so many are trained side by side, and answer by their mean.
         linear_c: inverse strength of the L2 penalty on scaled features.
-        folds: parts of the training rows by whose turns the ensemble's weights are found.
+        folds: parts of the training rows that are held out in turn, to find the ensemble's weights and to judge trials.
+        judged_by: these `folds` beside the validation rows, as long as they are few; or `validation` rows alone.
     """
 
     point: Mapping[str, Scalar]
@@ -64,6 +65,7 @@ class TableSettings:
     weight_decay: float
     linear_c: float
     folds: int
+    judged_by: str
 
     @classmethod
     def of(cls, task: TaskDeclaration, parameters: Mapping[str, Scalar]) -> Self:

@@ -44,12 +44,12 @@ class Table:
 class Shown(Sequence[str]):
     """Rows as a report quotes them, written when they are asked for."""
 
-    def __init__(self, table: Table, rows: Rows[TableRow], chosen: Sequence[int]) -> None:
-        self._table, self._rows, self._chosen = table, rows, chosen
+    def __init__(self, table: Table, rows: Rows[TableRow]) -> None:
+        self._table, self._rows = table, rows
 
     @override
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._rows)
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -59,7 +59,7 @@ class Shown(Sequence[str]):
     def __getitem__(self, place: int | slice) -> str | Sequence[str]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        item = self._table.item(self._rows.rows[self._chosen[place]])
+        item = self._table.item(self._rows.rows[place])
         return ", ".join(f"{name}: {_told(value)}" for name, value in item.items())
 
 

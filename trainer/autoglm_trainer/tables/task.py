@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
+from safetensors.numpy import load_file
 
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
-from autoglm_api.tables import TABLE
-from autoglm_trainer.contract import ExportDescription, Predictions, Section, SplitName, TrialControl
+from autoglm_trainer.contract import Predictions, Section, SplitName, TrialControl
 from autoglm_trainer.contract import Table as TableSection
 from autoglm_trainer.errors import DataError, ExportError
-from autoglm_trainer.metrics import Floats, Ints, latency_p95_ms
+from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.predictions.scored import Decision
 
-from .answers import Answers
+from .answers import Answers, Truth
 from .baseline import forest_probabilities, ridge_values
-from .detection import described
 from .features import Choices, Features, make_features
 from .folds import folds_of
-from .graph import INPUT, Session
-from .importance import ROWS, importances
-from .learners import Course, Learned, Lesson, get_learner
+from .graph import Session
+from .learners import Course, HeldOut, Learned, Lesson, get_learner
+from .learners.ensemble import Ensemble, answers_by_other_folds
+from .model import CHECKED_ROWS, GRAPH, HELD_OUT, LATENCY, SETTINGS, FittedTable, HeldOutAnswers
 from .settings import TableSettings
 from .table import Shown, Table
 
-GRAPH, SETTINGS = "model.onnx", "settings.json"
-LATENCY = "latency_p95_ms"
 # Reports while training look at this many validation rows.
 REPORT_ROWS = 1_000
+# Up to so many training rows these judge a trial, too: validation rows alone would be so few that the best of many
+# trials is a lucky one.
+FEW_ROWS = 5_000
 # Numbers of the libraries are doubles, the graph's are not; a split right at a cell's value may fall either way.
 TOLERANCE = 1e-3
-_CHECKED_ROWS = 256
 
 
 @dataclass
@@ -47,11 +46,13 @@ class LoadedTable:
 
     Attributes:
         metric: the objective's.
+        seed: deals training rows out into folds, the same for all trials, so that these can be compared.
     """
 
     table: Table
     answers: Answers
     metric: str
+    seed: int
     _features: dict[Choices, Features] = field(default_factory=dict, repr=False)
 
     @property
@@ -100,8 +101,8 @@ class LoadedTable:
         plain = forest_probabilities if self.answers.labels else ridge_values
         outputs = self.answers.scaled(plain(self.table, targets, split))
         usual = self.settings({})
-        decision = self.answers.decide(usual, outputs, np.arange(len(outputs)), self.metric)
-        return self.predictions(split, np.arange(len(outputs)), outputs, decision)
+        decision = self.answers.decide(usual, self.answers.truth[split], outputs, self.metric)
+        return self.predictions(split, outputs, decision)
 
     def settings(self, parameters: Mapping[str, Scalar]) -> TableSettings:
         """Every knob at a point."""
@@ -122,46 +123,89 @@ class LoadedTable:
         """
         settings = self.settings(parameters)
         features = self.features(settings)
-        learned = get_learner(settings.method).learn(self._lesson(settings, features, control))
+        learned, held_out = self._learn(settings, self._lesson(settings, features, control))
         graph = features.graph.copy()
         output = self.answers.finish(graph, learned.add_to(graph, features))
         model = graph.model(output, self.answers.output)
         self._check(model, learned)
-        rows = self._report_rows()
-        outputs = Session(model).run(self.table.cells["validation"][rows])
-        decision = self.answers.decide(settings, outputs, rows, self.metric)
-        return FittedTable(self, settings, model, decision)
+        truth, outputs = self.judged(held_out, Session(model).run(self.table.cells["validation"]))
+        decision = self.answers.decide(settings, truth, outputs, self.metric)
+        return FittedTable(self, settings, model, decision, held_out)
+
+    def _learn(self, settings: TableSettings, lesson: Lesson) -> tuple[Learned, HeldOutAnswers | None]:
+        """On a small table also what the training rows say of the point, each held out once."""
+        learner, judged = get_learner(settings.method), self.judges(settings)
+        if isinstance(learner, Ensemble):
+            ensemble, held_out = learner.learn_held_out(lesson)
+            outputs = self.answers.scaled(answers_by_other_folds(held_out))
+            return ensemble, HeldOutAnswers(held_out.rows, outputs[held_out.rows]) if judged else None
+        if not judged:
+            return learner.learn(lesson), None
+        held_out = HeldOut(lesson, {settings.method: learner})
+
+        def answered() -> HeldOutAnswers:
+            rows = held_out.rows
+            return HeldOutAnswers(rows, self.answers.scaled(held_out.answers[settings.method][rows]))
+
+        def worth() -> float | None:
+            known = answered()
+            value = self._value(settings, self.answers.truth["train"][known.rows], known.outputs)
+            return value if self.metric != LATENCY and math.isfinite(value) else None
+
+        held_out.fill(worth)
+        return held_out.whole(settings.method), answered()
+
+    def judges(self, settings: TableSettings) -> bool:
+        """Whether training rows judge a trial, too."""
+        return settings.judged_by == "folds" and self.row_counts["train"] <= FEW_ROWS
+
+    def judged(
+        self, held_out: HeldOutAnswers | None, outputs: Floats, split: str = "validation"
+    ) -> tuple[Truth, Floats]:
+        """Truth and outputs of all rows that judge: those of `split`, and training rows beside validation rows."""
+        truth = self.answers.truth
+        if split != "validation" or held_out is None:
+            return truth[split], outputs
+        return np.concatenate([truth["train"][held_out.rows], truth[split]]), np.concatenate(
+            [held_out.outputs, outputs]
+        )
+
+    def _value(self, settings: TableSettings, truth: Truth, outputs: Floats) -> float:
+        decision = self.answers.decide(settings, truth, outputs, self.metric)
+        return self.answers.predictions(truth, outputs, decision).measure().get(self.metric, math.nan)
 
     def _lesson(self, settings: TableSettings, features: Features, control: TrialControl) -> Lesson:
-        rows = self._report_rows()
+        cells, targets, classes = self.table.cells["train"], self.answers.targets(), len(self.answers.labels)
+        watched = self._watched()
 
         def value(outputs: Floats) -> float:
-            scaled = self.answers.scaled(outputs)
-            decision = self.answers.decide(settings, scaled, rows, self.metric)
-            return self.predictions("validation", rows, scaled, decision).measure()[self.metric]
+            return self._value(settings, self.answers.truth["validation"][watched], self.answers.scaled(outputs))
 
-        course = Course(control, value, self.table.cells["validation"][rows], told=self.metric != LATENCY)
-        folds, in_turn = folds_of(self.table, settings.folds, seed=control.seed, classes=len(self.answers.labels))
+        def make(rows: Ints) -> Features:
+            return make_features(self.table.schema, cells[rows], targets[rows], settings.choices)
+
+        folds, in_turn = folds_of(self.table, settings.folds, seed=self.seed, classes=classes)
         return Lesson(
             features=features,
-            cells=self.table.cells["train"],
-            targets=self.answers.targets(),
-            classes=len(self.answers.labels),
+            make=make,
+            cells=cells,
+            targets=targets,
+            classes=classes,
             weights=self.answers.weights(settings),
             folds=folds,
             in_turn=in_turn,
             settings=settings,
-            course=course,
+            course=Course(control, value, self.table.cells["validation"][watched], told=self.metric != LATENCY),
             seed=random.Random(control.seed).getrandbits(31),
         )
 
-    def _report_rows(self) -> Ints:
+    def _watched(self) -> Ints:
         """Every k-th validation row: a fixed sample that does not depend on how the source is ordered."""
         count = self.row_counts["validation"]
         return np.arange(0, count, -(-count // REPORT_ROWS))
 
     def _check(self, model: bytes, learned: Learned) -> None:
-        cells = self.table.cells["validation"][:_CHECKED_ROWS]
+        cells = self.table.cells["validation"][:CHECKED_ROWS]
         ours, theirs = Session(model).run(cells), self.answers.scaled(learned.answer(cells))
         difference = float((np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))).max(initial=0.0))
         # Written so that a NaN fails too; a network that has run away is a matter of its metrics.
@@ -172,16 +216,26 @@ class LoadedTable:
             )
 
     def predictions(
-        self, split: str, chosen: Ints, outputs: Floats, decision: Decision, model: FittedTable | None = None
+        self, split: str, outputs: Floats, decision: Decision, model: FittedTable | None = None
     ) -> Predictions:
-        """Outputs of some rows beside their truth."""
-        source = self.table.rows.splits.by_name[split]
-        shown = Shown(self.table, source, [int(row) for row in chosen])
+        """Outputs of a split's rows beside their truth."""
+        shown = Shown(self.table, self.table.rows.splits.by_name[split])
 
         def why() -> Sequence[Section]:
             return [] if model is None else [model.importances(split), model.columns()]
 
-        return self.answers.predictions(split, chosen, outputs, decision, shown, why)
+        return self.answers.predictions(self.answers.truth[split], outputs, decision, shown, why)
+
+    def data_sections(self) -> list[Section]:
+        """What a trial's value is of."""
+        if not self.judges(self.settings({})):
+            return []
+        note = (
+            f"Up to {FEW_ROWS:,} training rows judge trials, too: each is answered by a model that has learned from"
+            " other folds. The model itself has learned from all of them."
+        )
+        rows = tuple((split, count) for split, count in self.row_counts.items() if split != "test")
+        return [TableSection("What a trial's value is of", note, ("rows", "count"), rows)]
 
     def restore(self, parameters: Mapping[str, Scalar], folder: Path) -> FittedTable:
         """The model that `save` wrote.
@@ -197,88 +251,7 @@ class LoadedTable:
                     " the rows changed while the study ran, start a new study"
                 )
         settings = self.settings({**written["parameters"], **parameters})
-        return FittedTable(self, settings, (folder / GRAPH).read_bytes(), Decision(**written["decision"]))
-
-
-@dataclass
-class FittedTable:
-    """A trained model: the graph that answers, and how its answers are read."""
-
-    task: LoadedTable
-    settings: TableSettings
-    model: bytes = field(repr=False)
-    decision: Decision
-
-    @cached_property
-    def _session(self) -> Session:
-        return Session(self.model, threads=torch.get_num_threads())
-
-    def evaluate(self, split: SplitName) -> Mapping[str, float]:
-        """All metrics on `split`."""
-        return {**self.predict(split).measure(), LATENCY: self._latency(split)}
-
-    def predict(self, split: SplitName) -> Predictions:
-        """What the model says of each row."""
-        self.task.check_split(split)
-        cells = self.task.table.cells[split]
-        return self.task.predictions(split, np.arange(len(cells)), self._session.run(cells), self.decision, self)
-
-    def _latency(self, split: str) -> float:
-        """95th percentile in milliseconds of one row, from its cells as words to the answer."""
-        table, rows = self.task.table, self.task.table.rows.splits.by_name[split].rows
-
-        def forward(row: int) -> None:
-            cells = table.schema.read(table.item(rows[row]))
-            self._session.run(np.array([cells], dtype=np.float32))
-
-        return latency_p95_ms(forward, len(rows))
-
-    def importances(self, split: str) -> TableSection:
-        """Which columns matter, on the judged rows."""
-        task, table = self.task, self.task.table
-        cells = table.cells[split]
-        rows = np.arange(0, len(cells), -(-len(cells) // ROWS))
-        metric = task.metric if task.metric != LATENCY else task.answers.declaration.shown[0]
-
-        def value(changed: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
-            outputs = self._session.run(changed)
-            return task.predictions(split, rows, outputs, self.decision).measure()[metric]
-
-        better = task.answers.declaration.metrics[metric] == "Maximize"
-        dropped = len(table.schema.dropped)
-        return importances(table.schema, cells[rows], value, metric=metric, maximize=better, dropped=dropped)
-
-    def columns(self) -> TableSection:
-        """What every column was taken for."""
-        schema = self.task.table.schema
-        kept = [(column.name, described(column)) for column in schema.columns]
-        left_out = [(each.name, f"left out: {each.why}") for each in schema.dropped]
-        note = "Told from the training rows; data.features and data.ignore choose otherwise."
-        return TableSection("What the columns were taken for", note, ("column", "kind"), (*kept, *left_out))
-
-    def save(self, folder: Path) -> None:
-        """Write the graph and how it is read."""
-        written = {
-            "parameters": dict(self.settings.point),
-            "classes": list(self.task.answers.labels),
-            "columns": list(self.task.table.schema.parts),
-            "decision": {"positive": self.decision.positive, "threshold": self.decision.threshold},
-        }
-        (folder / GRAPH).write_bytes(self.model)
-        (folder / SETTINGS).write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
-
-    def export(self, folder: Path) -> ExportDescription:
-        """Write graph and table, and check that rows as the server reads them are answered alike."""
-        table, answers = self.task.table, self.task.answers
-        (folder / GRAPH).write_bytes(self.model)
-        (folder / TABLE).write_text(table.schema.model_dump_json(by_alias=True), encoding="utf-8")
-        read = type(table.schema).model_validate_json((folder / TABLE).read_bytes())
-        rows = table.rows.splits.validation.rows[:_CHECKED_ROWS]
-        cells = np.array([read.read(table.item(row)) for row in rows], dtype=np.float32)
-        ours = Session((folder / GRAPH).read_bytes()).run(cells)
-        theirs = self._session.run(table.cells["validation"][: len(rows)])
-        if not np.allclose(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True):
-            raise ExportError("rows read by the exported table are answered differently; please report this")
-        return ExportDescription(
-            labels=answers.labels, max_length=0, inputs=(INPUT,), settings=answers.told(self.decision)
-        )
+        held_out = None
+        if (folder / HELD_OUT).is_file():
+            held_out = HeldOutAnswers(**load_file(folder / HELD_OUT))
+        return FittedTable(self, settings, (folder / GRAPH).read_bytes(), Decision(**written["decision"]), held_out)

@@ -34,4 +34,4 @@ class TabularRegression:
 def _loaded(rows: TableRows, answers: Answers, run: Run) -> LoadedTable:
     for metric in run.judged:
         answers.check_measurable(metric)
-    return LoadedTable(type_table(rows), answers, run.objective.metric)
+    return LoadedTable(type_table(rows), answers, run.objective.metric, run.sampler.seed)

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from autoglm_api.catalog.tabular import LEARNERS
-from autoglm_api.plugins import resolve
+from .held_out import HeldOut
+from .learner import Course, Learned, Learner, Lesson, get_learner
 
-from .learner import Course, Learned, Learner, Lesson
-
-__all__ = ["Course", "Learned", "Learner", "Lesson", "get_learner"]
-
-
-def get_learner(name: str) -> Learner:
-    """The learner called `name`, one that the catalog declares."""
-    learner: Learner = resolve(LEARNERS[name].trainer)()
-    return learner
+__all__ = ["Course", "HeldOut", "Learned", "Learner", "Lesson", "get_learner"]

@@ -6,22 +6,19 @@ added again and again, so how often it was added is its weight; no model that do
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from autoglm_api.catalog.tabular import MEMBERS
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.tables.features import Cells, Features
 from autoglm_trainer.tables.graph import Graph
 
-from .learner import Learned, Lesson
+from .held_out import HeldOut
+from .learner import Learned, Lesson, get_learner
 
 ROUNDS = 25
-_ANSWERS = "answers.safetensors"
 
 
 class Ensemble:
@@ -29,74 +26,40 @@ class Ensemble:
 
     def learn(self, lesson: Lesson) -> LearnedEnsemble:
         """Find the weights, then train the members that have one."""
-        from . import get_learner
+        return self.learn_held_out(lesson)[0]
 
-        held_out = _HeldOut(lesson)
-        for member in MEMBERS:
-            for fold in held_out.folds:
-                held_out.answer(member.name, fold)
-        weights = held_out.weights()
-        course = lesson.course.quiet()
-        everything = np.arange(len(lesson))
-        members = tuple(
-            (weight, get_learner(member.name).learn(lesson.of(everything, course, lesson.seed)))
-            for member, weight in zip(MEMBERS, weights, strict=True)
-            if weight > 0
+    def learn_held_out(self, lesson: Lesson) -> tuple[LearnedEnsemble, HeldOut]:
+        """The same, and what the members answered for rows that they had not seen."""
+        held_out = HeldOut(lesson, {member.name: get_learner(member.name) for member in MEMBERS})
+        held_out.fill()
+        weights = _weights(held_out, held_out.rows)
+        members = ((weight, member.name) for weight, member in zip(weights, MEMBERS, strict=True) if weight > 0)
+        return LearnedEnsemble(tuple((weight, held_out.whole(name)) for weight, name in members)), held_out
+
+
+def answers_by_other_folds(held_out: HeldOut) -> Floats:
+    """For each held-out row what the members answer, weighted by how well they answer the other folds; (rows, outputs).
+
+    Rows that are not held out have no answer of use.
+    """
+    lesson, rows = held_out.lesson, held_out.rows
+    mixed: Floats = np.zeros(lesson.targets.shape)
+    for fold in held_out.folds:
+        weights = _weights(held_out, rows[lesson.folds[rows] != fold])
+        asked = lesson.folds == fold
+        mixed[asked] = sum(
+            weight * held_out.answers[member.name][asked] for weight, member in zip(weights, MEMBERS, strict=True)
         )
-        return LearnedEnsemble(members)
+    return mixed
 
 
-@dataclass
-class _HeldOut:
-    """What each member answers for rows that it has not seen; what a checkpoint brings is not done again."""
-
-    lesson: Lesson
-    answers: dict[str, Floats] = field(default_factory=dict)
-    done: set[tuple[str, int]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        if self.lesson.course.resume_from is not None:
-            self.answers = load_file(self.lesson.course.resume_from / _ANSWERS)
-            self.done = {
-                (name, fold) for name, found in self.answers.items() for fold in self.folds if self._whole(found, fold)
-            }
-
-    @property
-    def folds(self) -> list[int]:
-        """Those that are held out; by time the first one is only learned from."""
-        known = sorted(set(self.lesson.folds.tolist()) - {-1})
-        return known[1:] if self.lesson.in_turn else known
-
-    def answer(self, name: str, fold: int) -> None:
-        """Train a member without a fold, and have it answer the fold's rows."""
-        from . import get_learner
-
-        if (name, fold) in self.done:
-            return
-        lesson = self.lesson
-        learned_from = lesson.folds < fold if lesson.in_turn else lesson.folds != fold
-        seed = random.Random(f"{lesson.seed}/{name}/{fold}").getrandbits(31)
-        part = lesson.of(np.flatnonzero(learned_from), lesson.course.quiet(), seed)
-        answers = get_learner(name).learn(part).answer(lesson.cells[lesson.folds == fold])
-        whole = self.answers.setdefault(name, np.full(lesson.targets.shape, np.nan))
-        whole[lesson.folds == fold] = answers
-        self.done.add((name, fold))
-        lesson.course.checkpoint(0, self._write)
-
-    def weights(self) -> list[float]:
-        """Of the members; alike where all training rows are of one moment, so that none can be held out."""
-        if not self.folds:
-            return [1 / len(MEMBERS)] * len(MEMBERS)
-        lesson = self.lesson
-        judged = np.flatnonzero(lesson.folds >= self.folds[0])
-        answers = [self.answers[member.name][judged] for member in MEMBERS]
-        return greedy_weights(answers, lesson.targets[judged], lesson.weights[judged], classes=lesson.classes)
-
-    def _whole(self, found: Floats, fold: int) -> bool:
-        return not np.isnan(found[self.lesson.folds == fold]).any()
-
-    def _write(self, folder: Path) -> None:
-        save_file(self.answers, folder / _ANSWERS)
+def _weights(held_out: HeldOut, judged: Ints) -> list[float]:
+    """Of the members by some held-out rows; alike where there are none, as where all are of one moment."""
+    if not len(judged):
+        return [1 / len(MEMBERS)] * len(MEMBERS)
+    lesson = held_out.lesson
+    answers = [held_out.answers[member.name][judged] for member in MEMBERS]
+    return greedy_weights(answers, lesson.targets[judged], lesson.weights[judged], classes=lesson.classes)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from autoglm_api.catalog.tabular import LEARNERS
+from autoglm_api.plugins import resolve
 from autoglm_trainer.contract import TrialControl
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.tables.features import Cells, Features
@@ -29,19 +31,23 @@ class Course:
         value: answers to the watched rows → the metric.
         watched: cells of the rows that reports are made of.
         told: whether reports are made.
-        kept: whether checkpoints are.
+        resumed: whether it is what an earlier attempt was stopped in.
+        step: of a part of a training, the last report before it.
+        before: of a part, writes what the parts before it have answered.
     """
 
     control: TrialControl
     value: Callable[[Floats], float]
     watched: Cells
     told: bool = True
-    kept: bool = True
+    resumed: bool = True
+    step: int | None = None
+    before: Callable[[Path], None] = field(default=lambda _: None)
 
     @property
     def resume_from(self) -> Path | None:
         """What an earlier attempt wrote."""
-        return self.control.resume_from if self.kept else None
+        return self.control.resume_from if self.resumed else None
 
     def heartbeat(self) -> None:
         """Something has been done; ends the training if it must end."""
@@ -52,14 +58,23 @@ class Course:
         if self.told:
             self.control.report(step, self.value(answers(self.watched)))
 
+    def tell(self, step: int, value: float) -> None:
+        """`step` folds are over, and worth `value`."""
+        if self.told:
+            self.control.report(step, value)
+
     def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
         """Offer a checkpoint."""
-        if self.kept:
-            self.control.checkpoint(step, write)
 
-    def quiet(self) -> Course:
-        """The same for a part of a training that nobody watches."""
-        return replace(self, told=False, kept=False)
+        def everything(folder: Path) -> None:
+            self.before(folder)
+            write(folder)
+
+        self.control.checkpoint(step if self.step is None else self.step, everything)
+
+    def part(self, before: Callable[[Path], None], *, step: int, resumed: bool) -> Course:
+        """The same for a part of a training, which makes no reports of its own."""
+        return replace(self, told=False, before=before, step=step, resumed=resumed)
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,11 @@ class Lesson:
         weights: (rows,); their mean is 1.
         folds: for each row the part that it is held out with when weights are sought, -1 = never.
         in_turn: parts are in time's order: of each, only earlier ones may be learned from.
+        make: features as some of the rows alone would have them, by their numbers.
     """
 
     features: Features
+    make: Callable[[Ints], Features]
     cells: Cells
     targets: Floats
     classes: int
@@ -99,16 +116,15 @@ class Lesson:
         """How many a learner may use."""
         return torch.get_num_threads()
 
-    def of(self, rows: Ints, course: Course, seed: int) -> Lesson:
-        """Of some rows only."""
+    def of(self, rows: Ints) -> Lesson:
+        """Of some rows only; nothing in it comes from others."""
         return replace(
             self,
+            features=self.make(rows),
             cells=self.cells[rows],
             targets=self.targets[rows],
             weights=self.weights[rows],
             folds=self.folds[rows],
-            course=course,
-            seed=seed,
         )
 
 
@@ -131,6 +147,12 @@ class Learner(Protocol):
         Raises:
             TrialPruned, Interrupted: from the course's control, let through.
         """
+
+
+def get_learner(name: str) -> Learner:
+    """The learner called `name`, one that the catalog declares."""
+    learner: Learner = resolve(LEARNERS[name].trainer)()
+    return learner
 
 
 def in_classes(found: Floats, known: Ints, classes: int) -> Floats:
