@@ -125,6 +125,19 @@ def test_texts_are_told_apart_and_the_name_breaks_ties(tmp_path: Path, content: 
         assert read(path).format == kind
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("|", "bars"), ("\t", "tabs")])
+def test_cells_of_csv_may_be_apart_by_other_signs_and_the_header_tells(
+    tmp_path: Path, separator: str, name: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f'"a,b"{separator}label\n"x{separator}y"{separator}1,5\n')
+    assert str(read(path).detected) == f"CSV, UTF-8, separated by {name}"
+    assert [row for _, row in read(path)] == [{"a,b": f"x{separator}y", "label": "1,5"}]
+    assert f"line 2: 3 cells where the header has 2; quote texts that hold {name}" in refusal(
+        path, f"a{separator}b\n1{separator}2{separator}3\n"
+    )
+
+
 @pytest.mark.parametrize("prefix", ["", "﻿"], ids=["plain", "mark"])
 def test_gb18030_and_utf8_give_the_same_rows(tmp_path: Path, prefix: str) -> None:
     path = tmp_path / "rows.csv"
@@ -205,6 +218,13 @@ def test_gzip_that_was_cut_off_is_refused(tmp_path: Path) -> None:
         (b"PK\x03\x04....", "a zip archive (Excel files are, too)"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"a\0b", "binary, of no known format"),
+        ("text,label\na,b\n".encode("utf-16-le"), "the file is UTF-16; save it as UTF-8"),
+        (b"\x89PNG\r\n", "a single picture; name a folder of pictures"),
+        (b"a/1.png".ljust(257, b"\0") + b"ustar\0", "a tar archive; unpack it, or write a zip"),
+        ('{"a": 1}\n{"a": 2, "b', "line 2: not JSON (it ends within the object)"),
+        ('{\n "rows": []}', "line 1: not JSON (it ends within the object); each line must be one object"),
+        ('{"a": 1}\n{"a": b}', "line 2: not JSON (Expecting value at character 7)"),
+        ('a,b\n1,2\n"3,4\n5,6\n', "line 3: a quote opens in this row and the file ends before it closes"),
         ("[{},\n{},\n", "line 3: not JSON (Expecting value)"),
         ("[{}\n{}]", "line 2: not JSON ('{' where ',' or ']' is needed)"),
         ("[{}", "it ends within the array"),
@@ -214,7 +234,7 @@ def test_gzip_that_was_cut_off_is_refused(tmp_path: Path) -> None:
         ('{"a": ' + "[" * 100_000, "not JSON"),
         ("a,a\n1,2\n", "'a' stands there 2 times; keep one"),
     ],
-    ids=range(11),
+    ids=range(18),
 )
 def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, content: bytes | str, said: str) -> None:
     message = refusal(tmp_path / "rows", content)

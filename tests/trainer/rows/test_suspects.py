@@ -36,3 +36,9 @@ def test_a_label_of_few_rows_is_left_out_and_one_alone_is_not_doubted() -> None:
     assert all(suspect.label != "rare" for suspect in suspects(rows({3: "rare", 9: "rare"}), 10))
     assert suspects(rows(dict.fromkeys(range(1, 91), "food")), 10) == []
     assert suspect_tables(rows({line: f"own {line}" for line in range(1, 91)})) == []
+
+
+def test_a_label_that_another_one_outdoes_is_not_suggested() -> None:
+    scarce = dict.fromkeys(range(1, 16), "rare")
+    for suspect in suspects(rows(scarce), 90):
+        assert suspect.confidence > 1 / 4, "the most probable of four labels"

@@ -134,6 +134,17 @@ def test_folders_without_classes_are_refused(tmp_path: Path, said: str) -> None:
         load(tmp_path, folder.as_uri())
 
 
+def test_paths_of_a_zip_that_lead_elsewhere_are_passed_over_or_refused(tmp_path: Path) -> None:
+    source = zipped(tmp_path / "shapes.zip", Path(write_folder(tmp_path / "shapes", 6).removeprefix("file://")))
+    with zipfile.ZipFile(tmp_path / "shapes.zip", "a") as archive:
+        archive.writestr("../elsewhere/1.png", png(draw("disc", 0)))
+    assert load(tmp_path, source, validation={"source": source}).labels == SHAPES
+    with zipfile.ZipFile(tmp_path / "shapes.zip", "a") as archive:
+        archive.writestr("/elsewhere/1.png", png(draw("disc", 0)))
+    with pytest.raises(DataError, match=r"shapes.zip: /elsewhere/1\.png leads out of the zip"):
+        load(tmp_path, source)
+
+
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/secret.png", "s3://other/secret.png"])
 def test_a_table_names_only_pictures_below_its_folder(tmp_path: Path, path: str) -> None:
     source = write_rows(tmp_path / "rows.jsonl", [*picture_rows(6), {"image": path, "label": "disc"}])

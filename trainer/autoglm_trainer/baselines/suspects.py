@@ -55,10 +55,10 @@ def suspect_tables(rows: Rows[LabelledText]) -> list[Section]:
 def suspects(rows: Rows[LabelledText], limit: int) -> list[Suspect]:
     """The rows with one label each whose label is most in doubt, at most `limit`, worst first.
 
-    A model fitted on four fifths judges the other fifth. A row is a suspect if another label is more probable to it
-    than that label usually is to the rows that have it (confident learning: Northcutt, Jiang and Chuang, "Confident
-    Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021). Labels of fewer rows than folds are left out,
-    and of many rows a random 10,000 are looked at.
+    A model fitted on four fifths judges the other fifth. A row is a suspect if another label is the most probable one,
+    and more so than that label usually is to the rows that have it (confident learning: Northcutt, Jiang and Chuang,
+    "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021). Labels of fewer rows than folds are
+    left out, and of many rows a random 10,000 are looked at.
     """
     from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -82,7 +82,7 @@ def suspects(rows: Rows[LabelledText], limit: int) -> list[Suspect]:
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     probable = cross_val_predict(model, texts, given, cv=folds, method="predict_proba")
     usual = np.array([probable[given == label, label].mean() for label in range(len(labels))])
-    eligible = np.where(probable >= usual, probable, 0.0)
+    eligible = np.where((probable >= usual) & (probable == probable.max(axis=1, keepdims=True)), probable, 0.0)
     best = eligible.argmax(axis=1)
     own = probable[np.arange(len(kept)), given]
     margin = np.where((best != given) & (eligible.max(axis=1) > own), eligible.max(axis=1) - own, 0.0)

@@ -5,6 +5,7 @@ Validation and test rows that a study names are never changed: they are what mod
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Hashable, Sequence
@@ -16,10 +17,12 @@ from autoglm_trainer.contract import Section, Table
 from autoglm_trainer.errors import DataError
 
 from .door import Numbered, Records
-from .splits import Change, R, Rows, cut
+from .splits import Change, R, Rows
 
 log = logging.getLogger(__name__)
 EXAMPLES = 5
+# Of a row, as an example.
+_SHOWN = 80
 # Controls but for tab and line feed, and marks of byte order; those that part words leave a space.
 _CONTROLS = {code: " " if chr(code).isspace() else None for code in (*range(32), *range(0x7F, 0xA0), 0xFEFF)}
 _CONTROLS |= {ord("\t"): "\t", ord("\n"): "\n"}
@@ -88,7 +91,7 @@ class Cleaning:
                 kept.append(row)
             else:
                 place = f"{rows.where(row)}, as {rows.counted} {first}"
-                self._note("left out: repeats an earlier row", place, cut(str(row.content)))
+                self._note("left out: repeats an earlier row", place, _shown(row.content))
         self._tell(rows.source, len(rows), len(kept))
         return Rows(rows.source, tuple(kept), rows.counted)
 
@@ -106,7 +109,7 @@ class Cleaning:
         kept = []
         for row in rows:
             if row.unit in units:
-                self._note(f"left out: stands in the {split} rows too", rows.where(row), cut(str(row.content)))
+                self._note(f"left out: stands in the {split} rows too", rows.where(row), _shown(row.content))
             else:
                 kept.append(row)
         if not kept:
@@ -156,5 +159,8 @@ def _is_blank(value: JsonValue) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _shown(row: dict[str, JsonValue]) -> str:
-    return cut(str({name: value for name, value in row.items() if value is not None}))
+def _shown(content: JsonValue) -> str:
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if value is not None}
+    written = json.dumps(content, ensure_ascii=False)
+    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}…"

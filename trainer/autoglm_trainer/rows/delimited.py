@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
 from autoglm_trainer.errors import DataError
 
-_SEPARATORS = {"CSV": ",", "TSV": "\t"}
+# What may stand between cells, the likeliest first.
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_QUOTED = re.compile(r'"[^"]*"')
 
 
-def header(source: str, lines: Iterable[str], kind: str) -> tuple[str, ...]:
+def separator_of(line: str) -> str:
+    """What stands between the names of a header: the first of `SEPARATORS` outside quotes, else a comma."""
+    plain = _QUOTED.sub("", line)
+    return next((separator for separator in SEPARATORS if separator in plain), ",")
+
+
+def header(source: str, lines: Iterable[str], separator: str) -> tuple[str, ...]:
     """The columns that have a name.
 
     Raises:
         DataError: a name stands there twice, or the quotes are broken.
     """
-    reader = csv.reader(lines, delimiter=_SEPARATORS[kind], strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     return tuple(filter(None, _header(source, reader)))
 
 
-def delimited_rows(
-    source: str,
-    lines: Iterable[str],
-    kind: str,
-) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+def delimited_rows(source: str, lines: Iterable[str], separator: str) -> Iterator[tuple[int, dict[str, JsonValue]]]:
     """Each row with the line it starts at; an empty cell is None, and empty lines are left out.
 
     Raises:
         DataError: a row of another width than the header, or broken quotes.
     """
-    reader = csv.reader(lines, delimiter=_SEPARATORS[kind], strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     names = _header(source, reader)
     line = reader.line_num + 1
     for row in _rows(source, reader):
         if row:
             if len(row) != len(names):
-                separator = "commas" if kind == "CSV" else "tabs"
                 raise DataError(
-                    f"{source}, line {line}: {len(row)} columns where the header has {len(names)};"
-                    f" quote texts that hold {separator} or line ends"
+                    f"{source}, line {line}: {len(row)} cells where the header has {len(names)};"
+                    f" quote texts that hold {SEPARATORS[separator]} or line ends"
                 )
             yield line, {name: cell or None for name, cell in zip(names, row, strict=True) if name}
         line = reader.line_num + 1
@@ -58,7 +62,13 @@ def _header(source: str, reader: Iterator[list[str]]) -> list[str]:
 
 
 def _rows(source: str, reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    line = reader.line_num  # type: ignore[attr-defined]
     try:
-        yield from reader
+        for row in reader:
+            line = reader.line_num  # type: ignore[attr-defined]
+            yield row
     except csv.Error as error:
+        if str(error) == "unexpected end of data":
+            told = "a quote opens in this row and the file ends before it closes; close it, or double quotes in texts"
+            raise DataError(f"{source}, line {line + 1}: {told}") from error
         raise DataError(f"{source}, line {reader.line_num}: {error}; check the quotes") from error  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from typing_extensions import override
 from autoglm_trainer.errors import DataError
 
 from .conll import looks_tagged
+from .delimited import SEPARATORS, separator_of
 from .opened import GZIP, Opened
 
 Format = Literal["CSV", "TSV", "JSON", "JSONL", "Parquet", "Arrow", "CoNLL", "SQuAD", "Images"]
@@ -37,16 +38,23 @@ _REFUSED = (
     (b"%PDF", "a PDF; extract its rows"),
     (b"\x89HDF", "HDF5; write Parquet or CSV"),
     (b"SQLite format 3\0", "an SQLite database; write Parquet or CSV"),
+    *((mark, "UTF-16; save it as UTF-8") for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+    *(
+        (mark, "a single picture; name a folder of pictures in folders by class, or a zip of it")
+        for mark in (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+    ),
     (GZIP, "gzip inside gzip; unpack it once"),
 )
 _ENDINGS: dict[str, Format] = {
     ".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".json": "JSON", ".jsonl": "JSONL", ".ndjson": "JSONL",
-    ".conll": "CoNLL", ".bio": "CoNLL", ".iob": "CoNLL", ".iob2": "CoNLL",
+    ".conll": "CoNLL", ".conllu": "CoNLL", ".bio": "CoNLL", ".iob": "CoNLL", ".iob2": "CoNLL",
 }  # fmt: skip
 _SQUAD = re.compile(r'\s*\{(\s*"version"\s*:\s*"[^"]*"\s*,)?\s*"data"\s*:\s*\[')
 _PARAGRAPHS = re.compile(r'[{,]\s*"paragraphs"\s*:\s*\[')
 _ARRAY = re.compile(r"\s*\[\s*[\[{\]]")
 _OBJECT = re.compile(r'\s*\{\s*["}]')
+# Where a tar archive has its mark.
+_TAR = slice(257, 262)
 # Chinese in GB18030 is nearly all of GB 2312's signs (.99 measured, .8 of traditional ones). Other encodings that
 # happen to decode are not: Big5 .4, Western European ones 0. Of EUC-KR and EUC-JP it cannot be told by this.
 _LEAST_COMMON_SIGNS = 0.6
@@ -54,18 +62,27 @@ _LEAST_COMMON_SIGNS = 0.6
 
 @dataclass(frozen=True)
 class Detected:
-    """A file's format; `encoding` None = it holds no text; `ending` the format that its name promises, if any."""
+    """A file's format.
+
+    Attributes:
+        encoding: None = it holds no text.
+        ending: the format that its name promises, if any.
+        separator: what stands between the cells of CSV and TSV.
+    """
 
     format: Format
     encoding: str | None
     packed: bool = False
     ending: Format | None = None
+    separator: str = ","
 
     @override
     def __str__(self) -> str:
-        told = ", ".join(filter(None, (self.format, self.encoding, "gzip" if self.packed else None)))
-        odd = self.ending is not None and self.ending != self.format and {self.ending, self.format} != {"JSON", "SQuAD"}
-        return f"{told} (by its content; its name says {self.ending})" if odd else told
+        odd = f"separated by {SEPARATORS[self.separator]}" if self.format == "CSV" and self.separator != "," else None
+        told = ", ".join(filter(None, (self.format, self.encoding, odd, "gzip" if self.packed else None)))
+        other = self.ending is not None and self.ending != self.format
+        other = other and {self.ending, self.format} != {"JSON", "SQuAD"}
+        return f"{told} (by its content; its name says {self.ending})" if other else told
 
 
 def detect(source: str, opened: Opened) -> Detected:
@@ -88,12 +105,17 @@ def detect(source: str, opened: Opened) -> Detected:
     for magic, told in _REFUSED:
         if head.startswith(magic):
             raise DataError(f"{source}: the file is {told}; known formats: {', '.join(FORMATS)}")
+    if head[_TAR] == b"ustar":
+        raise DataError(f"{source}: the file is a tar archive; unpack it, or write a zip where it holds pictures")
     encoding = detect_encoding(source, opened)
     codec = codecs.getincrementaldecoder("gb18030" if encoding == "GB18030" else "utf-8")()
     text = codec.decode(head).removeprefix(_BOM)
     if "\0" in text:
-        raise DataError(f"{source}: the file is binary, of no known format; known: {', '.join(FORMATS)}")
-    return Detected(_text_format(text, ending), encoding, packed, ending)
+        told = "UTF-16; save it as UTF-8" if _is_wide(text) else "binary, of no known format"
+        raise DataError(f"{source}: the file is {told}; known formats: {', '.join(FORMATS)}")
+    kind = _text_format(text, ending)
+    between = "\t" if kind == "TSV" else separator_of(_first(text.split("\n")))
+    return Detected(kind, encoding, packed, ending, between)
 
 
 def detect_encoding(source: str, opened: Opened) -> str:
@@ -169,6 +191,16 @@ def _text_format(head: str, ending: Format | None) -> Format:
         return "CoNLL"
     first = _first(lines)
     return "TSV" if first.count("\t") > first.count(",") else "CSV"
+
+
+def _is_wide(text: str) -> bool:
+    """Whether every other byte is 0, as those of Latin letters are in UTF-16."""
+    halves = text[::2], text[1::2]
+    return (
+        len(text) > 4
+        and any(half.count("\0") > len(half) / 2 for half in halves)
+        and any("\0" not in half for half in halves)
+    )
 
 
 def _is_json_line(head: str) -> bool:

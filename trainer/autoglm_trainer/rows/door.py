@@ -131,7 +131,7 @@ def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
     """The rows of a text, by the format that was detected."""
     match detected.format:
         case "CSV" | "TSV":
-            yield from delimited.delimited_rows(source, opened.lines(detected.encoding), detected.format)
+            yield from delimited.delimited_rows(source, opened.lines(detected.encoding), detected.separator)
         case "JSONL":
             yield from json_rows.line_rows(source, opened.lines(detected.encoding, end="\n"))
         case "JSON":
@@ -147,7 +147,7 @@ def rows_of(source: str, opened: Opened, detected: Detected) -> Numbered:
 def _columns(source: str, opened: Opened, detected: Detected) -> tuple[str, ...]:
     match detected.format:
         case "CSV" | "TSV":
-            return delimited.header(source, opened.lines(detected.encoding), detected.format)
+            return delimited.header(source, opened.lines(detected.encoding), detected.separator)
         case _:
             names: dict[str, None] = {}
             for count, (_, row) in enumerate(rows_of(source, opened, detected)):

@@ -82,6 +82,8 @@ def in_zip(source: str, file: LocalFile) -> Files:
     cut = wrapper if all(name.startswith(wrapper) for name in members) else ""
     paths = _pictures(source, members)
     for path in paths:
+        if path.startswith("/"):
+            raise DataError(f"{source}: {path} leads out of the zip; write the zip again, with paths below one folder")
         check_size(f"{source}: {path}", members[path].file_size)
     return {path.removeprefix(cut): partial(_member, source, archive, members[path]) for path in paths}
 

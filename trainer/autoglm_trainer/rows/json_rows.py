@@ -33,10 +33,18 @@ def line_rows(source: str, lines: Iterable[str]) -> Iterator[tuple[int, dict[str
             row = json.loads(content, parse_constant=_constant)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{source}, line {line}: not JSON ({error}); each line must be one object such as {_EXAMPLE},"
-                " or the file one array of objects"
+                f"{source}, line {line}: not JSON ({_told(error, content)}); each line must be one object such as"
+                f" {_EXAMPLE}, or the file one array of objects"
             ) from error
         yield line, _object(f"{source}, line {line}", row)
+
+
+def _told(error: Exception, content: str) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if error.msg.startswith("Unterminated") or error.pos >= len(content.rstrip()):
+        return "it ends within the object"
+    return f"{error.msg} at character {error.pos + 1}"
 
 
 def array_rows(source: str, text: TextIO) -> Iterator[tuple[int, dict[str, JsonValue]]]:
