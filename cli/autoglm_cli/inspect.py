@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,8 +21,9 @@ from .sections import Section, print_sections
 if TYPE_CHECKING:
     from autoglm_trainer.rows.door import Records
     from autoglm_trainer.rows.inspection import Column, Inspection
+    from autoglm_trainer.rows.picture_inspection import Pictures
+    from autoglm_trainer.rows.splits import Change
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 _SHOWN = 20
 _SUSPECTS = 10
 
@@ -41,27 +41,30 @@ def inspect(
     path = Path(data)
     if "://" not in data and not path.exists():
         raise UsageError(f"{data}: there is no such file")
-    if path.is_dir() or zipfile.is_zipfile(path):
-        print_sections(_pictures(path))
-        return
     require("trainer")
-    from autoglm_trainer.errors import DataError, TrainerError
+    from autoglm_trainer.errors import TrainerError
     from autoglm_trainer.rows.door import read_records
     from autoglm_trainer.rows.inspection import inspect as inspect_rows
+    from autoglm_trainer.rows.picture_inspection import inspect_pictures
 
     source = data if "://" in data else path.resolve().as_uri()
+    locate = partial(locate_rows, claims_root=claims, credentials={})
     try:
-        records = read_records(source, partial(locate_rows, claims_root=claims, credentials={}))
+        records = read_records(source, locate)
         found = inspect_rows(records)
     except TrainerError as error:
         raise CliError(str(error)) from error
     chosen, named = _task(found, TASKS[task] if task else None, roles)
     print_sections(_sections(data, found, chosen, named))
-    if chosen:
-        try:
+    if chosen is None:
+        return
+    try:
+        if chosen.name == "image-classification":
+            _show_pictures(inspect_pictures(records, locate, named), records.passed_over)
+        else:
             print_sections(_problems(chosen, records, named))
-        except DataError as error:
-            raise CliError(f"{chosen.name} cannot read it: {error}") from error
+    except TrainerError as error:
+        raise CliError(f"{chosen.name} cannot read it: {error}") from error
 
 
 def _roles(given: list[str]) -> dict[str, str]:
@@ -80,6 +83,8 @@ def _task(
     if task is None:
         wanted = {**recognised_roles(TASKS, found.columns), **roles}
         task = next((each for each in TASKS.values() if wanted and _fits(each, wanted, roles, found.columns)), None)
+        if (task is None or task.wide) and not roles and _of_a_graph(found.columns.keys()):
+            task = TASKS["node-classification"]
     if task is None:
         return None, {}
     try:
@@ -95,24 +100,32 @@ def _fits(task: TaskDeclaration, wanted: Mapping[str, str], roles: Mapping[str, 
     return all((roles.get(role) or task.columns[role].default) in columns for role in task.asked)
 
 
+def _of_a_graph(columns: AbstractSet[str]) -> bool:
+    """Whether these are the columns of edges, or nodes with more to them than a name and a label."""
+    edges = {"source", "target"} <= columns <= {"source", "target", "weight"}
+    return edges or ({"id", "label"} <= columns and bool(columns & {"words", "split"}))
+
+
 def _sections(
     data: str, found: Inspection, task: TaskDeclaration | None, named: Mapping[str, str]
 ) -> Iterator[Section]:
     yield data, [("read as", str(found.records.detected)), ("rows", f"{found.count:,}")]
-    yield "Columns", [(name, _described(column, found.count)) for name, column in found.columns.items()]
+    described = {name: _described(column, found.count) for name, column in found.columns.items()}
+    yield "Columns", [*(described | dict.fromkeys(found.records.pictures, "pictures")).items()]
     if task is None:
         told = "none of the known columns is there; name yours: --column text=NAME --column label=NAME"
         yield "Task", [("task: auto", f"finds no task: {told}")]
         return
-    told = ", ".join(f"{role} = {name}" for role, name in named.items())
-    yield "Task", [("task", f"{task.name}: {task.summary}"), ("columns", told)]
-    from autoglm_trainer.rows.inspection import answer_column
+    from autoglm_trainer.rows.inspection import answer_column, columns_of
 
-    answers = answer_column(task, found.records, named)
+    there = columns_of(found.records, named)
+    told = ", ".join(f"{role} = {name}" for role, name in there.items() if name in found.columns)
+    yield "Task", [("task", f"{task.name}: {task.summary}"), ("columns", told or "none of its own are there")]
+    answers = answer_column(task, there)
     if answers is not None and answers in found.columns:
         values = found.columns[answers].values
         more = [("…", f"{len(values) - _SHOWN:,} more")] if len(values) > _SHOWN else []
-        shown = [(value[:60], f"{count:,}") for value, count in values.most_common(_SHOWN)]
+        shown = [(value[:60] if value.strip() else repr(value), f"{n:,}") for value, n in values.most_common(_SHOWN)]
         yield f"Labels ({answers})", [*shown, *more]
 
 
@@ -124,6 +137,8 @@ def _described(column: Column, count: int) -> str:
         told.append(f"{column.missing:,} missing ({column.missing / max(1, count):.0%})")
     distinct = len(column.values)
     told.append(f"{distinct:,}{' or more' if distinct >= MOST_DISTINCT else ''} different")
+    if column.kind in ("number", "whole number") and column.lowest <= column.highest:
+        told.append(f"{column.lowest:,.10g} to {column.highest:,.10g}")
     if column.shortest is not None and column.kinds.keys() & {"text", "list"}:
         unit = "elements" if column.kinds.keys() == {"list"} else "characters"
         mean = column.total / max(1, count - column.missing)
@@ -144,10 +159,7 @@ def _problems(task: TaskDeclaration, records: Records, named: Mapping[str, str])
         yield "Problems", problems or [("none", "the rows can be learned from")]
         return
     rows, changes = read_for(task, records, named)
-    found = [
-        (change.what, f"{change.count:,} rows; first {_short(change.examples[0][0])}: {change.examples[0][1]}")
-        for change in changes
-    ]
+    found = _changes(changes)
     for place, said in conflicts(rows)[:_SUSPECTS]:
         found.append(("one text, two labels", f"{_short(place)}, {said}"))
     if len(rows) and all(isinstance(row, LabelledText) and not row.several for row in rows):
@@ -159,29 +171,46 @@ def _problems(task: TaskDeclaration, records: Records, named: Mapping[str, str])
     yield "Problems", found or [("none", "cleaning would change nothing")]
 
 
+def _changes(changes: Iterable[Change]) -> list[tuple[str, str]]:
+    """What cleaning would do, and the first row that it would befall."""
+    found = []
+    for change in changes:
+        place, said = change.examples[0]
+        counted = f"{change.count:,} {'row' if change.count == 1 else 'rows'}"
+        found.append((change.what, f"{counted}; first {_short(place)}: {said}"))
+    return found
+
+
 def _short(place: str) -> str:
     return place.rsplit("/", 1)[-1]
 
 
-def _pictures(path: Path) -> Iterator[Section]:
-    """A folder or zip of pictures by class: each class is the folder that its pictures lie in."""
-    if path.is_dir():
-        names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-        kind = "a folder"
-    else:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-        kind = "a zip archive"
-    pictures = [PurePosixPath(name) for name in names if name.lower().endswith(PICTURES)]
-    if not pictures:
-        raise CliError(f"{path}: {kind} of {len(names)} files, none of them a picture ({', '.join(PICTURES)})")
-    classes = Counter(str(picture.parent) for picture in pictures)
-    yield (
-        str(path),
-        [("read as", f"{kind} of pictures"), ("pictures", f"{len(pictures):,}"), ("classes", f"{len(classes):,}")],
-    )
-    more = [("…", f"{len(classes) - _SHOWN:,} more")] if len(classes) > _SHOWN else []
-    yield "Classes", [*((name, f"{count:,}") for name, count in classes.most_common(_SHOWN)), *more]
-    other = len(names) - len(pictures)
-    if other:
-        yield "Problems", [("no pictures", f"{other:,} other files")]
+def _show_pictures(found: Pictures, passed_over: int) -> None:
+    """Sizes and problems.
+
+    Raises:
+        CliError: a study would refuse some of them.
+    """
+    print_sections(_pictures(found, passed_over))
+    if found.broken:
+        count = len(found.broken) + sum(found.sizes.values())
+        raise CliError(f"image-classification cannot read it: {len(found.broken):,} of {count:,} pictures are refused")
+
+
+def _pictures(found: Pictures, passed_over: int) -> Iterator[Section]:
+    from autoglm_trainer.rows.inspection import conflicts
+
+    told = [(f"{width} x {height}", f"{count:,}") for (width, height), count in found.sizes.most_common(_SUSPECTS)]
+    more = [("…", f"{len(found.sizes) - _SUSPECTS:,} more")] if len(found.sizes) > _SUSPECTS else []
+    grey = sum(picture.grey for picture in found.rows)
+    yield "Pictures", [("grey", f"{grey:,}"), ("in colours", f"{len(found.rows) - grey:,}"), *told, *more]
+    problems = [("cannot be read", sentence) for sentence in found.broken[:_SUSPECTS]]
+    if len(found.broken) > _SUSPECTS:
+        problems.append(("…", f"{len(found.broken) - _SUSPECTS:,} more"))
+    problems += _changes(found.changes)
+    problems += [("one picture, two labels", f"{name}: {said}") for name, said in conflicts(found.rows)]
+    if singles := found.singles:
+        problems.append(("labels of one picture", f"{', '.join(singles[:_SHOWN])}: trained on, never held out"))
+    if passed_over:
+        problems.append(("passed over", f"{passed_over:,} files that are hidden or no images"))
+    yield "Problems", problems or [("none", "cleaning would change nothing")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.trainer.task.drawing import draw, png, write_folder
 from typer.testing import CliRunner
 
 from autoglm_cli.errors import CliError
@@ -39,11 +40,11 @@ def test_rows_columns_labels_problems_and_the_task_are_shown(tmp_path: Path) -> 
     for part in (
         "read as JSONL, UTF-8",
         "rows 44",
-        "stars whole number, 43 missing (98%), 1 different",
+        "stars whole number, 43 missing (98%), 1 different, 4 to 4",
         "good 22",
         "task text-classification",
-        "left out: 'text' is empty 1 rows; first rows.jsonl, line 42",
-        "left out: repeats an earlier row 1 rows; first rows.jsonl, line 43, as line 1",
+        "left out: 'text' is empty 1 row; first rows.jsonl, line 42",
+        "left out: repeats an earlier row 1 row; first rows.jsonl, line 43, as line 1",
         "one text, two labels rows.jsonl, line 44",
         "label in doubt rows.jsonl, line 41: 'lovely good great thing' is bad; by the other rows good",
     ):
@@ -98,24 +99,58 @@ def test_tags_of_conll_are_counted(tmp_path: Path) -> None:
     said = inspect(str(tmp_path / "rows"))
     assert "read as CoNLL" in said
     assert "task token-classification" in said
+    assert "columns tokens = 1, tags = 2" in said
     assert "O 2 B-name 1" in said
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_pictures_are_counted_by_class(tmp_path: Path, packed: bool) -> None:
+def test_pictures_are_shown_as_a_study_reads_them(tmp_path: Path, packed: bool) -> None:
     folder = tmp_path / "pictures"
-    names = ["cat/1.png", "cat/2.JPG", "dog/1.png", "notes.txt"]
-    for name in names:
+    write_folder(folder, 12)
+    (folder / "bar" / "dup.png").write_bytes((folder / "bar" / "000.png").read_bytes())
+    (folder / "ring" / "dup.png").write_bytes((folder / "bar" / "000.png").read_bytes())
+    for name in ("notes.txt", "__MACOSX/bar/._000.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
+    write_folder(folder / "new", 1)
     if packed:
         with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
-            for name in names:
-                archive.write(folder / name, name)
+            for file in sorted(folder.rglob("*.*")):
+                archive.write(file, file.relative_to(tmp_path))
     said = inspect(str(tmp_path / "pictures.zip" if packed else folder))
-    assert "pictures 3 classes 2" in said
-    assert "cat 2 dog 1" in said
-    assert "1 other files" in said
+    for part in (
+        "read as Images rows 15",
+        "image pictures label text, 4 different",
+        "task image-classification",
+        "Labels (label) bar 5 ring 5 disc 4 new/bar 1",
+        "grey 0 in colours 14 24 x 24 15",
+        "left out: repeats an earlier row 1 row; first",
+        'as row 1: "bar/dup.png"',
+        "one picture, two labels new/bar/000.png: new/bar; bar/000.png is the same picture and says bar",
+        "labels of one picture new/bar: trained on, never held out",
+        "passed over 2 files that are hidden or no images",
+    ):
+        assert part in said, said
+
+
+def test_all_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", 6)
+    for name, content in (("no.png", b"no"), ("cut.png", png(draw("disc", 1))[:-400])):
+        (tmp_path / "pictures" / "disc" / name).write_bytes(content)
+    answer = CliRunner().invoke(app, ["inspect", str(tmp_path / "pictures")], env={"COLUMNS": "300"})
+    assert "disc/no.png is not an image that can be read" in answer.output
+    assert "disc/cut.png is a broken PNG image" in answer.output
+    assert isinstance(answer.exception, CliError)
+    assert "2 of 8 pictures are refused" in str(answer.exception)
+
+
+def test_nodes_and_edges_are_told_from_tables(tmp_path: Path) -> None:
+    nodes = [{"id": n, "label": "ab"[n % 2], "words": ["x"]} for n in range(4)]
+    assert "columns node = id, words = words, label = label" in inspect(write(tmp_path / "nodes.jsonl", nodes))
+    edges = inspect(write(tmp_path / "edges.jsonl", [{"source": 0, "target": n} for n in range(1, 4)]))
+    assert "target whole number, 3 different, 1 to 3" in edges
+    assert "task node-classification" in edges
+    assert "Labels" not in edges
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -17,7 +18,7 @@ from autoglm_trainer.contract import Section, Table
 from autoglm_trainer.errors import DataError
 
 from .door import Numbered, Records
-from .splits import Change, R, Rows
+from .splits import Change, R, Row, Rows
 
 log = logging.getLogger(__name__)
 EXAMPLES = 5
@@ -40,6 +41,13 @@ class Cleanable:
 
     required: tuple[str, ...]
     rewritten: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A row that people know by a name, as a picture by its file's."""
+
+    name: str
 
 
 @dataclass
@@ -91,7 +99,11 @@ class Cleaning:
                 kept.append(row)
             else:
                 place = f"{rows.where(row)}, as {rows.counted} {first}"
-                self._note("left out: repeats an earlier row", place, _shown(row.content))
+                self._note(
+                    "left out: repeats an earlier row",
+                    place,
+                    _said(row),
+                )
         self._tell(rows.source, len(rows), len(kept))
         return Rows(rows.source, tuple(kept), rows.counted)
 
@@ -109,7 +121,11 @@ class Cleaning:
         kept = []
         for row in rows:
             if row.unit in units:
-                self._note(f"left out: stands in the {split} rows too", rows.where(row), _shown(row.content))
+                self._note(
+                    f"left out: stands in the {split} rows too",
+                    rows.where(row),
+                    _said(row),
+                )
             else:
                 kept.append(row)
         if not kept:
@@ -157,6 +173,10 @@ def washed_text(value: JsonValue) -> JsonValue:
 
 def _is_blank(value: JsonValue) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _said(row: Row) -> str:
+    return _shown(row.name if isinstance(row, Named) else row.content)
 
 
 def _shown(content: JsonValue) -> str:

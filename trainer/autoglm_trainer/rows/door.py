@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -34,8 +35,9 @@ class Records:
         detected: format and encoding.
         columns: of CSV and TSV the header's, of Parquet and Arrow the schema's, of CoNLL their numbers from 1; of JSON
             the names that its first 1,000 rows use. Columns without a name and columns of bytes are left out.
-        pictures: of Parquet and Arrow, the columns of bytes that are pictures; they stand in the rows by name.
+        pictures: of Images its first column, of Parquet and Arrow those of pictures' bytes; a row has a picture's name.
         find_picture: how a picture is read that a row names.
+        passed_over: of Images, how many files beside them are hidden or no images.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Records:
     _begin: Callable[[], Numbered]
     pictures: tuple[str, ...] = ()
     find_picture: Find = lambda _: None
+    passed_over: int = 0
 
     @property
     def format(self) -> Format:
@@ -110,9 +113,10 @@ def read_records(source: str, locate: Locate) -> Records:
 
 
 def _pictures(source: str, files: Files) -> Records:
-    log.info("%s: read as Images, %d of them", source, len(files))
+    log.info("%s: read as Images, %d of them", source, len(files.read))
     detected = Detected("Images", None)
-    return Records(source, detected, COLUMNS, lambda: picture_rows(source, files), find_picture=files.get)
+    rows, find = partial(picture_rows, source, files), files.read.get
+    return Records(source, detected, COLUMNS, rows, COLUMNS[:1], find, files.others)
 
 
 def _records(source: str, opened: Opened, detected: Detected) -> Records:

@@ -9,6 +9,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -19,11 +20,22 @@ from autoglm_api.locations import Location
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.sources import LocalFile, list_files, local_file
 
-# Path below the source → how the file is read.
-Files = Mapping[str, Callable[[], bytes]]
 COLUMNS = ("image", "label")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The pictures of a folder or zip.
+
+    Attributes:
+        read: path below the source → how the file is read.
+        others: how many files are no images, or hidden; they are passed over.
+    """
+
+    read: Mapping[str, Callable[[], bytes]]
+    others: int
 
 
 def read_picture(uri: str, location: Location) -> bytes:
@@ -62,17 +74,18 @@ def in_folder(source: str, location: Location) -> Files:
         )
     for path in paths:
         check_size(f"{source.rstrip('/')}/{path}", sizes[path])
-    return {path: partial(read_picture, f"{source.rstrip('/')}/{path}", location / path) for path in paths}
+    read = {path: partial(read_picture, f"{source.rstrip('/')}/{path}", location / path) for path in paths}
+    return Files(read, len(sizes) - len(paths))
 
 
-def in_zip(source: str, file: LocalFile) -> Files:
-    """The pictures in a zip; none where the file is no zip, or one of other things.
+def in_zip(source: str, file: LocalFile) -> Files | None:
+    """The pictures in a zip; None where the file is no zip, or one of other things.
 
     Raises:
         DataError: the zip is broken.
     """
     if not zipfile.is_zipfile(file.path):
-        return {}
+        return None
     try:
         archive = zipfile.ZipFile(file.path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
@@ -85,7 +98,8 @@ def in_zip(source: str, file: LocalFile) -> Files:
         if path.startswith("/"):
             raise DataError(f"{source}: {path} leads out of the zip; write the zip again, with paths below one folder")
         check_size(f"{source}: {path}", members[path].file_size)
-    return {path.removeprefix(cut): partial(_member, source, archive, members[path]) for path in paths}
+    read = {path.removeprefix(cut): partial(_member, source, archive, members[path]) for path in paths}
+    return Files(read, len(members) - len(paths)) if read else None
 
 
 def _member(source: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -105,7 +119,7 @@ def _pictures(source: str, paths: Mapping[str, object]) -> list[str]:
         and not any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
     ]
     if found and len(found) < len(paths):
-        log.info("%s: %d files that are no images are passed over", source, len(paths) - len(found))
+        log.info("%s: %d files that are hidden or no images are passed over", source, len(paths) - len(found))
     return found
 
 
@@ -115,7 +129,7 @@ def picture_rows(source: str, files: Files) -> Iterator[tuple[int, dict[str, Jso
     Raises:
         DataError: one lies in no folder.
     """
-    for number, path in enumerate(files, start=1):
+    for number, path in enumerate(files.read, start=1):
         label = PurePosixPath(path).parent.as_posix()
         if label == ".":
             raise DataError(f"{source}: {path} lies in no folder that would be its label; move it into one")

@@ -101,7 +101,7 @@ def load_pictures(data: Data, locate: Locate, *, seed: int) -> LabelledPictures:
         lambda records: read_pictures(records, locate, columns),
         hold_out=lambda _: _HOLD_OUT,
         seed=seed,
-        cleanable=Cleanable((columns["image"], columns["label"])),
+        cleanable=cleanable(columns),
     )
     labels = tuple(sorted({row.label for row in splits.train}))
     if len(labels) < 2:
@@ -112,6 +112,11 @@ def load_pictures(data: Data, locate: Locate, *, seed: int) -> LabelledPictures:
     for split, rows in splits.by_name.items():
         _check_labels(rows, split, data.train.source, labels)
     return LabelledPictures(splits, labels)
+
+
+def cleanable(columns: Mapping[str, str]) -> Cleanable:
+    """What cleaning may do to training rows. `columns`: role → name."""
+    return Cleanable((columns["image"], columns["label"]))
 
 
 def read_pictures(records: Records, locate: Locate, columns: Mapping[str, str]) -> Rows[LabelledPicture]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +18,7 @@ from .cleaning import Cleanable, Cleaning
 from .conll import column_number
 from .door import Records
 from .holding_out import is_moment
+from .images import LabelledPicture
 from .splits import Change, Rows, cut
 
 # Values beyond so many different ones are counted no further, so that memory stays small.
@@ -36,7 +39,8 @@ class Column:
     Attributes:
         kinds: how often a value is `text`, `whole number`, `number`, `time`, `yes or no`, `list` or `object`.
         values: how often each text, number or element of a list stands there, as text.
-        lengths: shortest, longest and sum, in characters of texts or elements of lists.
+        shortest, longest, total: characters of texts, or elements of lists.
+        lowest, highest: of numbers; infinities until there is one.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -45,13 +49,20 @@ class Column:
     shortest: int | None = None
     longest: int = 0
     total: int = 0
+    lowest: float = math.inf
+    highest: float = -math.inf
 
     def add(self, value: JsonValue) -> None:
         """Count one row's value."""
         if value is None:
             self.missing += 1
             return
-        self.kinds[_kind(value)] += 1
+        kind = _kind(value)
+        self.kinds[kind] += 1
+        if kind in ("number", "whole number") and not isinstance(value, list | dict):
+            with suppress(OverflowError):  # a whole number of hundreds of digits
+                number = float(value)
+                self.lowest, self.highest = min(self.lowest, number), max(self.highest, number)
         for one in value if isinstance(value, list) else [value]:
             if str(one) in self.values or len(self.values) < MOST_DISTINCT:
                 self.values[str(one)] += 1
@@ -115,25 +126,33 @@ def read_for(task: TaskDeclaration, records: Records, named: Mapping[str, str]) 
     return rows, cleaning.changes
 
 
-def answer_column(task: TaskDeclaration, records: Records, named: Mapping[str, str]) -> str | None:
+def columns_of(records: Records, named: Mapping[str, str]) -> Mapping[str, str]:
+    """Role → column; of CoNLL by number, the first for words and the last for tags where no number is named."""
+    if records.format != "CoNLL":
+        return named
+    return {
+        role: column_number(records.source, name, records.columns, last=role == "tags") for role, name in named.items()
+    }
+
+
+def answer_column(task: TaskDeclaration, named: Mapping[str, str]) -> str | None:
     """The column of what is to be answered, where its values can be counted: labels, tags."""
-    answers = [named[role] for role, column in task.columns.items() if column.answer and role in named]
-    if task.name in ("question-answering", "text-generation") or not answers:
+    if task.name in ("question-answering", "text-generation", "tabular-regression"):
         return None
-    if records.format == "CoNLL":
-        return column_number(records.source, answers[0], records.columns, last=True)
-    return answers[0]
+    return next((named[role] for role, column in task.columns.items() if column.answer and role in named), None)
 
 
 def conflicts(rows: Rows[Any]) -> list[tuple[str, str]]:
-    """Places of rows that are asked the same as an earlier one and answered otherwise, each with what it says."""
+    """Places, or pictures' names, of rows that ask the same as an earlier one and say otherwise, each with what."""
     first: dict[object, Any] = {}
     found = []
     for row in rows:
         known = first.setdefault(row.unit, row)
-        if known is not row and isinstance(row, texts.LabelledText) and known.labels != row.labels:
+        if isinstance(row, texts.LabelledText) and known.labels != row.labels:
             said = f"{', '.join(row.labels)}; {rows.counted} {known.line} says {', '.join(known.labels)}"
             found.append((rows.where(row), f"{cut(row.text, 40)}: {said}"))
+        if isinstance(row, LabelledPicture) and known.label != row.label:
+            found.append((row.name, f"{row.label}; {known.name} is the same picture and says {known.label}"))
     return found
 
 
