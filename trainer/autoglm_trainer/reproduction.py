@@ -88,7 +88,7 @@ def reproduce(study: optuna.Study, run: Run, trial: FrozenTrial, places: Places)
     reports = {} if run.objective.metric in _TIMED else trial.intermediate_values
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not (metrics or reports):
         raise NothingToReproduce(
-            f"trial {trial.number} is {trial.state.name} and has no result to compare with; choose one that is"
+            f"trial {origin_of(trial)} is {trial.state.name} and has no result to compare with; choose one that is"
             " COMPLETE, or PRUNED after a step"
         )
     loaded = get_task(run.task).load(run, places)
@@ -102,7 +102,7 @@ def reproduce(study: optuna.Study, run: Run, trial: FrozenTrial, places: Places)
         for step, value in sorted(reports.items())
     ]
     ends = [Figure(name, value, measured.get(name)) for name, value in metrics.items() if name not in _TIMED]
-    return Reproduction(trial.number, tuple(steps + ends), tuple(changed))
+    return Reproduction(origin_of(trial), tuple(steps + ends), tuple(changed))
 
 
 def _train(loaded: LoadedTask, trial: FrozenTrial, control: Repetition) -> Mapping[str, float]:

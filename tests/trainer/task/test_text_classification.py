@@ -84,18 +84,17 @@ def test_short_texts_have_one_window_each(load_rows: Load) -> None:
     assert task.problem.examples("test", settings).items == tuple(range(9))
 
 
-@pytest.mark.parametrize("architecture", ["bert", "glm"])
 def test_a_gate_over_the_layers_is_learned_restored_and_exported(
-    load: Callable[[str], LoadedTuned], tmp_path: Path, architecture: str
+    load: Callable[[str], LoadedTuned], tmp_path: Path
 ) -> None:
-    task, folder = load(architecture), tmp_path / "exported"
+    task, folder = load("bert"), tmp_path / "exported"  # a decoder's gate is the server's of token classification
     point = {"method": "lora", "epochs": 2, "batch_size": 16, "gate": "layers", "head_learning_rate": 3e-2}
     fitted = task.fit(point, Control())
     assert fitted.weights["head.mixture"].tolist() != [0.0, 2.0]
     answered = np.concatenate(fitted.logits("test"))
     assert not np.array_equal(answered, np.concatenate(task.fit({**point, "gate": "none"}, Control()).logits("test")))
     fitted.save(tmp_path)
-    assert np.array_equal(np.concatenate(load(architecture).restore({}, tmp_path).logits("test")), answered)
+    assert np.array_equal(np.concatenate(load("bert").restore({}, tmp_path).logits("test")), answered)
     folder.mkdir()
     fitted.export(folder)  # checks the graph's answers against the network's
     ungated, gated = (task.fit({**HEAD, "gate": gate}, Control()).logits("test") for gate in ("none", "layers"))

@@ -35,16 +35,15 @@ POINTS: dict[str, Point] = {
     "unfreeze": {"unfrozen_layers": 1},
 }
 SOFT = ("prompt-tuning", "p-tuning", "prefix", "prompt-fusion")
-# Every knob of a method's own, with a value that is not the default.
 # What is traced in another way than the backbone alone.
 EXPORTS = [
-    ("qlora", "glm"),
     ("prompt-tuning", "glm"),
     ("p-tuning", "bert"),
     ("prefix", "bert"),
     ("prefix", "glm"),
     ("prompt-fusion", "bert"),
 ]
+# Every knob of a method's own, with a value that is not the default.
 KNOBS: list[tuple[str, str, Any]] = [
     ("dora", "lora_r", 8),
     *((method, knob, value) for method in SOFT for knob, value in (("prompt_length", 6), ("prompt_init", "text"))),

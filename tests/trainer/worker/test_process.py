@@ -15,6 +15,8 @@ from autoglm_api.exits import Cause, ExitCode, Termination
 from autoglm_api.names import optuna_study_name
 from autoglm_store.limits import read_fatal
 from autoglm_trainer import main
+from autoglm_trainer.errors import SpecError
+from autoglm_trainer.work.process import Process
 
 
 def trainer(command: str, url: str, study: str, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -50,16 +52,14 @@ def test_data_that_is_missing_ends_the_study_with_exit_code_and_sentence(tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_a_method_for_gpus_on_a_machine_without_one_ends_the_study_before_anything_is_loaded(tmp_path: Path) -> None:
-    method = {"name": "method", "categorical": {"choices": ["head", "qlora"]}}
-    run, limits = make_run(parameters=[method])
-    url = f"journal://{tmp_path}/journal.log"
-    study = make_study(url, run, limits)
-    ended = trainer("work", url, study.study_name, tmp_path, CUDA_VISIBLE_DEVICES="")
-    assert ended.returncode == ExitCode.SPEC, ended.stderr
-    fatal = read_fatal(study)
-    assert fatal is not None
-    assert fatal.message.startswith("parameters.method: qlora needs a GPU")
+def test_a_method_for_gpus_on_a_machine_without_one_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run, _ = make_run(parameters=[{"name": "method", "categorical": {"choices": ["head", "qlora"]}}])
+    process = object.__new__(Process)  # its logs and signals are those of this test
+    with pytest.raises(SpecError, match=r"^parameters\.method: qlora needs a GPU"):
+        process.load(run)
 
 
 def test_a_finished_study_is_left_at_once(tmp_path: Path) -> None:
