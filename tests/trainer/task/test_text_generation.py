@@ -120,6 +120,20 @@ def test_a_long_prompt_keeps_its_end_and_a_long_answer_its_beginning(model: Path
     assert problem.text(tokens[2 : first + 1]) == " ".join(["red"] * 7 + ["deep", "sky"])
 
 
+def test_rows_that_are_cut_are_counted_in_the_log_once_a_length(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [*CASE.rows(12, 0), {"prompt": "red " * 30, "answer": "sky " * 8}]
+    problem = load(tmp_path, model, rows).problem
+    for longest in (4, 4, 20):
+        problem.examples("train", problem.settings({"max_length": 40, "max_new_tokens": longest}))
+    told = [record.message for record in caplog.records if "are cut" in record.message]
+    assert told == [
+        "10 of 10 training answers are longer than 3 tokens and are cut; the longest has 8: raise max_new_tokens",
+        "1 of 10 training prompts are longer than 17 tokens and are cut; the longest has 30: raise max_length",
+    ]
+
+
 def test_a_chat_template_stands_around_prompts_and_a_prompt_cannot_forge_it(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", "glm-causal")
     with_template(model, TEMPLATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
@@ -15,6 +16,8 @@ from autoglm_trainer.rows.splits import Splits, cut
 
 from .examples import Examples, Tokens
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Conversations:
@@ -23,6 +26,7 @@ class Conversations:
     base: BaseModel
     splits: Splits[Answered]
     _kept: dict[str, tuple[Tokens, Tokens]] = field(default_factory=dict, repr=False)
+    _told: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
     @property
     def writer(self) -> Writer:
@@ -67,6 +71,8 @@ class Conversations:
     def examples(self, split: str, max_length: int, max_new_tokens: int) -> Examples:
         """Prompts with their answers, cut at `max_new_tokens`; the tokens of the answer and its end are the targets."""
         frame = self.frame(max_length, max_new_tokens)
+        if split == "train":
+            self._tell_cuts(frame, max_new_tokens)
         prompts = self.prompts(split, frame)
         answers = tuple((*answer, frame.ends[0])[:max_new_tokens] for answer in self._encoded(split)[1])
         return Examples(
@@ -80,6 +86,22 @@ class Conversations:
                 for prompt, answer in zip(prompts, answers, strict=True)
             ),
         )
+
+    def _tell_cuts(self, frame: PromptFrame, max_new_tokens: int) -> None:
+        """Log once for each length how many training rows are cut: what is learned of them is not to end."""
+        prompts, answers = self._encoded("train")
+        for what, all_of_them, room, parameter in (
+            ("prompts", prompts, frame.room, "max_length"),
+            # The token that ends an answer takes one.
+            ("answers", answers, max_new_tokens - 1, "max_new_tokens"),
+        ):
+            cut_off = sum(len(ids) > room for ids in all_of_them)
+            if cut_off and (what, room) not in self._told:
+                self._told.add((what, room))
+                logger.warning(
+                    "%d of %d training %s are longer than %d tokens and are cut; the longest has %d: raise %s",
+                    *(cut_off, len(all_of_them), what, room, max(map(len, all_of_them)), parameter),
+                )
 
     def _encoded(self, split: str) -> tuple[Tokens, Tokens]:
         if split not in self._kept:
