@@ -49,13 +49,16 @@ def server(writer: LocalModel) -> Iterator[ChatServer]:
         yield found
 
 
-def load(folder: Path, url: str, *, key: str = KEY, model: str = MODEL, concurrency: int = 4, count: int = 40) -> Any:
+def load(
+    folder: Path, url: str, *, key: str = KEY, model: str = MODEL, concurrency: int = 4, count: int = 40, **spec: Any
+) -> Any:
     run = make_run(
         {"endpoint": {"url": url, "model": model, "concurrency": concurrency}, "secretRef": {"name": "llm"}},
         write_rows(folder / "train.jsonl", CASE.rows(count, 0)),
         task="prompt-optimization",
         data={"test": {"source": write_rows(folder / "test.jsonl", CASE.rows(12, 200))}},
         objectives=[{"metric": "accuracy", "direction": "Maximize"}],
+        **spec,
     )
     return get_task("prompt-optimization").load(run, make_places(folder, API_KEY=key))
 
@@ -148,6 +151,14 @@ def test_what_no_request_will_change_ends_the_study_at_once(
     assert "sk-" not in f"{refused.value} {caplog.text}"
 
 
+def test_a_study_by_tokens_needs_an_endpoint_that_counts_them(server: ChatServer, tmp_path: Path) -> None:
+    server.always = (200, {}, b'{"choices": [{"message": {"content": "red"}}]}')
+    load(tmp_path, server.url)
+    shortest = [{"metric": "prompt_tokens", "operator": "LessOrEqual", "value": 60}]
+    with pytest.raises(SpecError, match=r"does not say how many tokens it reads \(usage.prompt_tokens\); leave"):
+        load(tmp_path, server.url, constraints=shortest)
+
+
 def test_a_key_that_no_request_can_carry_ends_the_study_unsent(server: ChatServer, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="the key in API_KEY has blanks or signs that no request can carry") as refused:
         load(tmp_path, server.url, key="“sk-right”")
@@ -171,7 +182,9 @@ def test_a_refused_prompt_is_a_wrong_answer_and_a_refused_point_is_infeasible(
     server.faults.extend([FILTERED] * 4)
     fitted = task.fit({"template": FOLLOWED}, Control())
     rows = len(task.splits.validation)
-    assert fitted.predict("validation").measure()["accuracy"] == pytest.approx(whole - 4 / rows)
+    measured = fitted.predict("validation").measure()
+    assert measured["accuracy"] == pytest.approx(whole - 4 / rows)
+    assert measured["prompt_tokens"] > 5, "of the prompts that were read"
     server.always = FILTERED
     with pytest.raises(Infeasible, match="refuses all 8 prompts of this point: 400: the content filter"):
         task.fit({"template": "brief"}, Control())

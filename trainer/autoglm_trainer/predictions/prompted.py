@@ -60,10 +60,13 @@ class PromptedAnswers:
         """Metrics of the texts, of the labels they stand for, and what the prompts cost."""
         chosen = np.arange(len(self)) if rows is None else rows
         texts = measure(self._scores[chosen], np.full((len(chosen), 2), np.nan))
+        # A prompt that was refused is counted by nobody.
+        tokens = self.prompt_tokens[chosen]
+        counted = tokens[np.isfinite(tokens)]
         return {
             **self._classified(chosen),
             **{name: texts[name] for name in _TEXTUAL},
-            "prompt_tokens": float(self.prompt_tokens[chosen].mean()),
+            "prompt_tokens": float(counted.mean()) if len(counted) else float("nan"),
         }
 
     def _classified(self, rows: Ints) -> dict[str, float]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -70,15 +71,24 @@ class Endpoint:
         """The endpoint says so itself."""
         return True
 
-    def probe(self) -> None:
+    def probe(self, *, counts: bool) -> None:
         """Ask for one token, so that a wrong key or address ends the study before it begins.
 
+        Args:
+            counts: whether the study judges by the number of tokens, which only the endpoint knows.
+
         Raises:
-            SpecError, EndpointUnreachable: as `answer`.
+            SpecError: there is no such number, or as `answer`.
+            EndpointUnreachable: as `answer`.
         """
         response = self._ask("Hello", Decoding(max_new_tokens=1), threading.Event())
         if response.refused is not None:
             raise SpecError(f"model.endpoint {self.endpoint.url} refuses a plain request: {response.refused}")
+        if counts and not math.isfinite(response.prompt_tokens):
+            raise SpecError(
+                f"model.endpoint {self.endpoint.url} does not say how many tokens it reads (usage.prompt_tokens); leave"
+                " prompt_tokens out of objectives and constraints"
+            )
 
     def answer(
         self, prompts: Sequence[str], decoding: Decoding, *, labels: Sequence[str], heartbeat: Callable[[], None]

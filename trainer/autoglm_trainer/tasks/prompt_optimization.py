@@ -51,7 +51,7 @@ def _respondent(run: Run, places: Places, splits: Splits[Answered]) -> Responden
         except ValueError as error:
             raise SpecError(f"model.endpoint {run.model.endpoint.url}: {error}") from error
         endpoint = Endpoint(run.model.endpoint, key)
-        endpoint.probe()
+        endpoint.probe(counts="prompt_tokens" in run.judged)
         return endpoint
     # Seconds of import, which an endpoint's workers need not pay.
     from autoglm_trainer.model.base import load_model
