@@ -279,7 +279,12 @@ BAD: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     (numbered()[:2], {}, "no rows can be held out for validation, no class has two rows that differ"),
     (numbered(b=1), {"features": ["b"]}, "no column can be learned from ('b': it is always '1')"),
     (numbered(), {}, "no column can be learned from ('a': it names the rows"),
-    (numbered(), {"ignore": ["b"]}, "no column 'b'"),
+    (
+        numbered(),
+        {"ignore": ["b"]},
+        "no column 'b'; found: 'a', 'label' (read as JSONL); name the right one in data.ign",
+    ),
+    (numbered(), {"validation": {"fraction": 0.2, "groupBy": "b"}}, "name the right one in data.validation.groupBy"),
     (numbered(), {"ignore": ["a"]}, "no column is left to learn from"),
     (numbered(t="soon"), {"columns": {"time": "t"}}, "the time in 't' is 'soon'"),
     ([{"a": index, "label": "xy"[index < 9]} for index in range(10)], {}, "data.validation: all 2 rows have the class"),

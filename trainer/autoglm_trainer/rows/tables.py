@@ -117,10 +117,15 @@ def _features(records: Records, data: Data, roles: Mapping[str, str], answer: st
     Raises:
         DataError: a named column is not there, or none is left.
     """
-    for name in (*roles.values(), *data.features, *data.ignore):
-        if name not in records.columns:
+    fields = {
+        **dict.fromkeys(data.features, "data.features"),
+        **dict.fromkeys(data.ignore, "data.ignore"),
+        **dict.fromkeys(roles.values(), "data.columns"),
+        data.validation.group_by: "data.validation.groupBy", data.validation.time_by: "data.validation.timeBy",
+    }
+    for name, where in fields.items():
+        if name is not None and name not in records.columns:
             found = ", ".join(map(repr, records.columns[:20])) or "none"
-            where = "data.columns" if name in roles.values() else "data.features or data.ignore"
             raise DataError(
                 f"{records.source}: no column {name!r}; found: {found} (read as {records.format});"
                 f" name the right one in {where}"
