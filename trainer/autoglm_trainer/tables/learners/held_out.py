@@ -31,7 +31,7 @@ class HeldOut:
         learners: by name.
         answers: of each learner, (rows, outputs).
         done: learner and fold, as far as they are answered.
-        reported: how many folds were reported.
+        reported: the last report.
     """
 
     lesson: Lesson
@@ -64,19 +64,21 @@ class HeldOut:
         return np.flatnonzero(np.isin(self.lesson.folds, whole))
 
     def fill(self, told: Callable[[], float | None] = lambda: None) -> None:
-        """Have every fold answered by every learner, and report after each what `told` makes of it, if it is anything.
+        """Have every fold answered by every learner, and report what `told` makes of the answers so far, if anything.
+
+        The first fold alone is not reported: by so few rows chance would decide which trial is given up.
 
         Raises:
             TrialPruned, Interrupted: from the course's control, let through.
         """
-        for place, fold in enumerate(self.folds, start=1):
+        for step, fold in enumerate(self.folds):
             left = [name for name in self.learners if (name, fold) not in self.done]
             if left:
                 self._answer(left, fold)
-            value = told() if place > self.reported else None
-            self.reported = max(place, self.reported)
+            value = told() if step > self.reported else None
+            self.reported = max(step, self.reported)
             if value is not None:
-                self.lesson.course.tell(place, value)
+                self.lesson.course.tell(step, value)
 
     def _answer(self, names: list[str], fold: int) -> None:
         lesson, asked = self.lesson, self.lesson.folds == fold

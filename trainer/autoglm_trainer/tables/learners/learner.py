@@ -59,7 +59,7 @@ class Course:
             self.control.report(step, self.value(answers(self.watched)))
 
     def tell(self, step: int, value: float) -> None:
-        """`step` folds are over, and worth `value`."""
+        """The answers to all folds so far are worth `value`."""
         if self.told:
             self.control.report(step, value)
 
