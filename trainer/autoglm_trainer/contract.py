@@ -81,6 +81,9 @@ class FittedModel(Protocol):
     def evaluate(self, split: SplitName) -> Mapping[str, float]:
         """All metrics of the task on `split`; values may be NaN, never missing.
 
+        Those on validation rows are what a trial is judged by. A task may add training rows that are answered by models
+        which have not seen them (tables do, while they are small).
+
         Raises:
             DataError: there is no such split.
         """

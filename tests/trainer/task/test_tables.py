@@ -205,7 +205,8 @@ def test_on_a_small_table_training_rows_judge_by_models_that_have_not_seen_them(
     assert known(train, fitted.held_out.outputs, fitted.decision).measure()["auc"] == pytest.approx(0.5, abs=0.1)
     judged = fitted.evaluate("validation")["auc"]
     assert judged != fitted.predict("validation").measure()["auc"]
-    assert loaded.data_sections()[0].rows == (("train", 240), ("validation", 60))  # type: ignore[union-attr]
+    judges = fitted.sections("validation")[-1]
+    assert judges.rows == (("training", 240), ("validation", 60))
     assert [step for step, _ in control.reports] == ([1, 2] if method == "forest" else [])
     fitted.save(tmp_path)
     assert loaded.restore(point, tmp_path).evaluate("validation")["auc"] == judged

@@ -121,7 +121,8 @@ def _features(records: Records, data: Data, roles: Mapping[str, str], answer: st
         **dict.fromkeys(data.features, "data.features"),
         **dict.fromkeys(data.ignore, "data.ignore"),
         **dict.fromkeys(roles.values(), "data.columns"),
-        data.validation.group_by: "data.validation.groupBy", data.validation.time_by: "data.validation.timeBy",
+        data.validation.group_by: "data.validation.groupBy",
+        data.validation.time_by: "data.validation.timeBy",
     }
     for name, where in fields.items():
         if name is not None and name not in records.columns:

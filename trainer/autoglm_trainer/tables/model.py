@@ -86,8 +86,22 @@ class FittedTable:
 
         return latency_p95_ms(forward, len(rows))
 
-    def importances(self, split: str) -> TableSection:
-        """Which columns matter, on the judged rows."""
+    def sections(self, split: str) -> list[TableSection]:
+        """What the report shows of the model: which columns matter, what they were taken for, which rows judged it."""
+        return [self._importances(split), self._columns(), *self._judges()]
+
+    def _judges(self) -> list[TableSection]:
+        if self.held_out is None:
+            return []
+        note = (
+            "A trial's value is over both. Each of these training rows was answered by a model that had learned from"
+            " others; the model itself has learned from all training rows."
+        )
+        counts = {"training": len(self.held_out.rows), "validation": self.task.row_counts["validation"]}
+        return [TableSection("Which rows judged the trials", note, ("rows", "count"), tuple(counts.items()))]
+
+    def _importances(self, split: str) -> TableSection:
+        """Measured on the rows of a split."""
         task, table = self.task, self.task.table
         cells = table.cells[split]
         rows = np.arange(0, len(cells), -(-len(cells) // ROWS))
@@ -101,8 +115,7 @@ class FittedTable:
         dropped = len(table.schema.dropped)
         return importances(table.schema, cells[rows], value, metric=metric, maximize=better, dropped=dropped)
 
-    def columns(self) -> TableSection:
-        """What every column was taken for."""
+    def _columns(self) -> TableSection:
         schema = self.task.table.schema
         kept = [(column.name, described(column)) for column in schema.columns]
         left_out = [(each.name, f"left out: {each.why}") for each in schema.dropped]

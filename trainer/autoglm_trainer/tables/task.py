@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 from autoglm_api.base import Scalar
 from autoglm_api.manifest import DataDigests
 from autoglm_trainer.contract import Predictions, Section, SplitName, TrialControl
-from autoglm_trainer.contract import Table as TableSection
 from autoglm_trainer.errors import DataError, ExportError
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.predictions.scored import Decision
@@ -222,20 +221,9 @@ class LoadedTable:
         shown = Shown(self.table, self.table.rows.splits.by_name[split])
 
         def why() -> Sequence[Section]:
-            return [] if model is None else [model.importances(split), model.columns()]
+            return [] if model is None else model.sections(split)
 
         return self.answers.predictions(self.answers.truth[split], outputs, decision, shown, why)
-
-    def data_sections(self) -> list[Section]:
-        """What a trial's value is of."""
-        if not self.judges(self.settings({})):
-            return []
-        note = (
-            f"Up to {FEW_ROWS:,} training rows judge trials, too: each is answered by a model that has learned from"
-            " other folds. The model itself has learned from all of them."
-        )
-        rows = tuple((split, count) for split, count in self.row_counts.items() if split != "test")
-        return [TableSection("What a trial's value is of", note, ("rows", "count"), rows)]
 
     def restore(self, parameters: Mapping[str, Scalar], folder: Path) -> FittedTable:
         """The model that `save` wrote.
