@@ -117,19 +117,20 @@ def _features(records: Records, data: Data, roles: Mapping[str, str], answer: st
     Raises:
         DataError: a named column is not there, or none is left.
     """
+    split = data.validation
+    drawn = {"data.validation.groupBy": split.group_by, "data.validation.timeBy": split.time_by}
     fields = {
         **dict.fromkeys(data.features, "data.features"),
         **dict.fromkeys(data.ignore, "data.ignore"),
         **dict.fromkeys(roles.values(), "data.columns"),
-        data.validation.group_by: "data.validation.groupBy",
-        data.validation.time_by: "data.validation.timeBy",
+        **{name: field for field, name in drawn.items() if name},
     }
-    for name, where in fields.items():
-        if name is not None and name not in records.columns:
+    for name, field in fields.items():
+        if name not in records.columns:
             found = ", ".join(map(repr, records.columns[:20])) or "none"
             raise DataError(
                 f"{records.source}: no column {name!r}; found: {found} (read as {records.format});"
-                f" name the right one in {where}"
+                f" name the right one in {field}"
             )
     left_out = {roles[answer], *data.ignore, *(roles[role] for role in ("group", "entity") if role in roles)}
     features = tuple(name for name in (data.features or records.columns) if name not in left_out)
