@@ -6,20 +6,33 @@ import ctypes
 import gc
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.trainer.task.drawing import write_folder
 from tests.trainer.task.making import WORDS, Control, make_places, make_run, write_rows, write_tokenizer
-from transformers import BertConfig, BertModel, GlmConfig, GlmModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    GlmConfig,
+    GlmModel,
+    ResNetConfig,
+    ResNetModel,
+    ViTConfig,
+    ViTModel,
+)
 
 from autoglm_trainer.model.memory import resident_bytes
 from autoglm_trainer.tasks import get_task
+from autoglm_trainer.tuning.picturing import LoadedPictures
 from autoglm_trainer.tuning.task import LoadedTuned
 
 FACTOR = 1.5
 SIZES = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 500}
+VIT = {"hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 512}
 STATUS = Path("/proc/self/status")
 
 
@@ -81,6 +94,67 @@ def test_what_training_takes_is_what_was_estimated_within_a_factor(
             task.fit(point, Brief())
         ratios[method] = (estimate.needed - task.resident) / (peak_bytes() - before)
     assert all(1 / FACTOR < ratio < FACTOR for ratio in ratios.values()), ratios
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedPictures]:
+    folder = tmp_path_factory.mktemp("pictures")
+    source = write_folder(folder / "shapes", 48)
+
+    @cache
+    def load(architecture: str) -> LoadedPictures:
+        torch.manual_seed(0)
+        model: Any = (
+            ResNetModel(ResNetConfig(embedding_size=32, hidden_sizes=[32, 64], depths=[2, 2], layer_type="basic"))
+            if architecture == "resnet"
+            else ViTModel(ViTConfig(**VIT, image_size=96, patch_size=8))
+        )
+        model.save_pretrained(folder / architecture)
+        (folder / architecture / "preprocessor_config.json").write_text(json.dumps({"size": 96}))
+        run = make_run(f"file://{folder / architecture}", source, task="image-classification")
+        task = get_task(run.task).load(run, make_places(folder))
+        assert isinstance(task, LoadedPictures)
+        return task
+
+    return load
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the kernel does not tell a process's peak")
+@pytest.mark.parametrize("architecture", ["resnet", "vit"])
+def test_so_is_what_training_on_pictures_takes(pictures: Callable[[str], LoadedPictures], architecture: str) -> None:
+    task = pictures(architecture)
+    point = {"method": "full", "batch_size": 24, "epochs": 1}
+    for _ in range(2):  # at first libraries load what they need
+        estimate = task.estimate(point)
+        assert estimate is not None
+        task._free()
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        before = resident_bytes()
+        Path("/proc/self/clear_refs").write_text("5")
+        with pytest.raises(InterruptedError):
+            task.fit(point, Brief())
+    ratio = (estimate.needed - task.resident) / (peak_bytes() - before)
+    assert 1 / FACTOR < ratio < FACTOR, ratio
+
+
+def test_the_estimate_follows_what_the_memory_of_pictures_depends_on(
+    pictures: Callable[[str], LoadedPictures],
+) -> None:
+    task = pictures("resnet")
+    before = {name: value.clone() for name, value in task.base.backbone.state_dict().items()}
+
+    def needed(**point: Any) -> int:
+        estimate = task.estimate({"method": "full", "batch_size": 12, **point})
+        assert estimate is not None
+        return estimate.needed
+
+    whole = needed()
+    assert needed(batch_size=24) > whole > needed(method="unfreeze", unfrozen_layers=1) > task.resident
+    assert needed(batch_size=24, accumulation=2) == whole
+    assert needed(method="head") > task.resident
+    assert needed(image_size=192) - whole > 48 * 3 * 192**2
+    assert all(torch.equal(value, before[name]) for name, value in task.base.backbone.state_dict().items())
 
 
 def test_the_estimate_follows_what_memory_depends_on(loaded: Callable[[str], LoadedTuned]) -> None:

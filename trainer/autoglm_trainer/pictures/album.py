@@ -42,6 +42,13 @@ class Album:
             self._make_room(key)
         return self._kept[key]
 
+    def more_bytes(self, size: int, fit: str) -> int:
+        """What the pictures of all splits take at that size, but for those that are kept already."""
+        counts = self.splits.counts
+        return sum(
+            counts[split] * self.channels * size * size for split in counts if (split, size, fit) not in self._kept
+        )
+
     def _make_room(self, newest: Key) -> None:
         for key in [key for key in self._kept if key[1:] != newest[1:]]:
             if sum(kept.nbytes for kept in self._kept.values()) > KEPT_BYTES:

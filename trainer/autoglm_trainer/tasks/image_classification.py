@@ -170,6 +170,10 @@ class ClassifiedPictures:
         picture.save(written, "PNG", optimize=True)
         return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
 
+    def more_pixels(self, settings: PictureSettings) -> int:
+        """Bytes that the pictures take at the settings' size beyond those that are in memory."""
+        return self.album.more_bytes(settings.image_size, settings.fit)
+
     def describe(self, settings: PictureSettings) -> ExportDescription:
         """Labels, and how a picture becomes pixels."""
         told: dict[str, Scalar] = {

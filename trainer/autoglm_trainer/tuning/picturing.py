@@ -20,9 +20,11 @@ from autoglm_trainer.metrics import Floats, latency_p95_ms
 from autoglm_trainer.metrics.episodes import draw_episodes, mean_interval
 from autoglm_trainer.model.graph import HALF_TOLERANCE, TOLERANCE, check_answers
 from autoglm_trainer.model.image_model import ImageModel
+from autoglm_trainer.model.memory import limit_bytes, resident_bytes
 from autoglm_trainer.model.network import Network
 from autoglm_trainer.model.picture_features import PictureFeatures, features_under
 from autoglm_trainer.model.picture_graph import answer_pictures, write_base, write_picture_graph
+from autoglm_trainer.model.picture_memory import PicturePass, passing_bytes
 from autoglm_trainer.model.picture_network import PictureNetwork
 from autoglm_trainer.pictures.examples import INFERENCE_BATCH, Pictures
 from autoglm_trainer.predictions.pictures import PicturePredictions
@@ -32,6 +34,7 @@ from .settings import Settings
 from .task import FittedTuned, LoadedTuned
 
 SCRATCH = "scratch"
+_HOST = torch.device("cpu")
 _CHECKED = 32
 
 
@@ -73,6 +76,9 @@ class Picturing(Learning, Protocol):
     ) -> PicturePredictions:
         """What the logits, (1, labels) of each picture, say of `rows`."""
 
+    def more_pixels(self, settings: Any) -> int:
+        """Bytes that the pictures take at the settings' size beyond those that are in memory."""
+
     def describe(self, settings: Any) -> ExportDescription:
         """What the server must know."""
 
@@ -93,8 +99,30 @@ class LoadedPictures(LoadedTuned[Picturing, ImageModel]):
 
     @override
     def estimate(self, parameters: Mapping[str, Scalar]) -> MemoryEstimate | None:
-        """Networks on pictures have no formula in common."""
-        return None
+        """What `fit` will need where memory is scarcest, on the GPU or beside it.
+
+        None where some operation of the network cannot be done without numbers.
+        """
+        settings, base = self.problem.settings(parameters), self.base
+        method = get_method(settings.method)
+        self.current = None
+        base.undo()
+        batch, frozen = min(settings.batch_size, self.row_counts["train"]), method.frozen_backbone
+        part = 0 if frozen else -(-batch // (self.ranks.count * settings.accumulation))
+        judged = max(count for split, count in self.row_counts.items() if frozen or split != "train")
+        needed = passing_bytes(
+            base,
+            PicturePass(part, min(judged, INFERENCE_BATCH), settings.image_size),
+            lambda shadow: method.build(shadow, settings, self.problem.head(shadow, settings)),
+        )
+        if needed is None:
+            return None
+        pixels = self.problem.more_pixels(settings)
+        host = resident_bytes() if base.device.type == "cuda" else self.resident + needed
+        estimates = [MemoryEstimate(self.ranks.count * (host + pixels), limit_bytes(_HOST), "the container")]
+        if base.device.type == "cuda":
+            estimates.append(MemoryEstimate(self.resident + needed, limit_bytes(base.device), "the GPU"))
+        return max(estimates, key=lambda each: each.needed / each.limit)
 
     def rivals(self, parameters: Mapping[str, Scalar]) -> Mapping[str, Mapping[str, Scalar]]:
         """What a model at `parameters` is to be compared with: the same network trained from nothing."""
