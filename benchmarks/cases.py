@@ -94,9 +94,9 @@ ANSWERS = Case(
     "question-answering, XQuAD",
     "question-answering",
     "en_xquad_qa",
-    (250, 100, 251),
+    (200, 80, 251),
     metric="f1",
-    trials=8,
+    trials=4,
     library=LIBRARY,
 )
 # Planetoid's split of Yang et al. 2016, marked in the file: 20 training nodes a label, 500 and 1,000 to judge on.
