@@ -1,4 +1,4 @@
-"""What a training goes on from besides its weights: AdamW's means and torch's random generators, as safetensors."""
+"""What a training goes on from besides its weights: Adam's means and torch's random generators, as safetensors."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def save_state(
 def load_state(
     folder: Path, optimizer: torch.optim.Optimizer, trained: Mapping[str, Tensor], device: torch.device
 ) -> None:
-    """Put back what `save_state` wrote; AdamW counts its steps on the CPU, whatever device trains."""
+    """Put back what `save_state` wrote, each where the optimiser looks for it."""
     state = load_file(folder / _STATE)
+    # A fused kernel counts the steps on the device that trains, any other on the CPU.
+    counts = device if optimizer.defaults.get("fused") else torch.device("cpu")
     for name, value in trained.items():
         optimizer.state[value] = {
-            kind: state[f"{kind}:{name}"].to("cpu" if kind == "step" else device)
+            kind: state[f"{kind}:{name}"].to(counts if kind == "step" else device)
             for kind in _KINDS
             if f"{kind}:{name}" in state
         }
