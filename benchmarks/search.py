@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_store.connection import load_study
-from benchmarks.cases import ENTITIES, INTENTS, Case, chosen, sources
+from benchmarks.cases import ENTITIES, INTENTS, PAPERS, Case, chosen, sources
 from benchmarks.results import Aim, Row, Table
-from benchmarks.studies import MODEL, CreatedStudy, create, journal_url
+from benchmarks.studies import CreatedStudy, create, journal_url
 from benchmarks.workers import WORKER, run_worker
 
 SHARE = Aim("at most", 2 / 3)
@@ -62,7 +62,11 @@ class Size:
 
 
 FULL = Size(
-    (replace(INTENTS, rows=(308, 154, 77), trials=12), replace(ENTITIES, rows=(300, 150, 50), trials=12)),
+    (
+        replace(INTENTS, rows=(308, 154, 77), trials=12),
+        replace(ENTITIES, rows=(300, 150, 50), trials=12),
+        replace(PAPERS, trials=12),
+    ),
     seeds=(1, 2, 3, 4, 5),
 )
 _HEAD = (("parameters", [{"name": "head_c", "float": {"min": 1e-3, "max": 1e3, "log": True}}]),)
@@ -124,8 +128,8 @@ def _search(
     folder.mkdir()
     spec = {
         "task": case.task,
-        "model": {"source": MODEL},
-        "data": {split: {"source": data[split]} for split in ("train", "validation")},
+        **({"model": {"source": case.model}} if case.model else {}),
+        "data": {field: {"source": uri} for field, uri in data.items() if field != "test"},
         "objectives": [{"metric": case.metric, "direction": "Maximize", **({} if goal is None else {"goal": goal})}],
         "sampler": sampler,
         "trials": {"max": trials or case.trials},
