@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ from autoglm_api.run import Run
 from autoglm_store.ledger import LogicalTrial, gpu_seconds, is_default, seconds, whole_point
 
 from .contract import Compares, FittedModel, LoadedTask, SplitName
-from .errors import Infeasible
+from .errors import Infeasible, SpecError
 from .report import Contender, Cost
+
+log = logging.getLogger(__name__)
 
 
 class Unattended:
@@ -115,7 +118,11 @@ def _default(
     for trial in (trial.last for trial in trials):
         is_result = trial.state == TrialState.COMPLETE and TrialAttribute.DUPLICATE_OF not in trial.user_attrs
         if is_result and is_default(whole_point(trial), run):
-            return restore(trial), trials_cost(trial, trials)
+            try:
+                return restore(trial), trials_cost(trial, trials)
+            except SpecError as error:  # the report is not worth the export: a worker of an older release deletes them
+                log.warning("the default configuration is trained again, its weights are gone: %s", error)
+                break
     watch = Stopwatch(gpus)
     default = loaded.fit(find_task(run.task).for_model(run.model).defaults({}), Unattended(run.sampler.seed))
     return default, watch.cost()

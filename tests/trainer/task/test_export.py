@@ -25,8 +25,10 @@ from autoglm_api.locations import Location
 from autoglm_api.manifest import Manifest, digest
 from autoglm_api.run import Run
 from autoglm_serving.answerer import load_answerer
-from autoglm_store.limits import write_limits
+from autoglm_store.ledger import logical_trials
+from autoglm_store.limits import read_limits, write_limits
 from autoglm_store.sampling import suggest
+from autoglm_trainer.contenders import contenders
 from autoglm_trainer.errors import ExportError, NothingToExport
 from autoglm_trainer.export import export_run, restore_trial
 from autoglm_trainer.model.graph import check_graph
@@ -213,6 +215,19 @@ def test_a_trial_whose_weights_are_gone_is_trained_again_from_its_seed(exported:
     first, again = (restore_trial(task, run, trial, artifacts, tmp_path).predict("test") for _ in range(2))
     assert trial.params["method"] == "lora"
     assert np.array_equal(first.probabilities, again.probabilities)
+
+
+def test_a_default_configuration_whose_weights_are_gone_costs_no_export(exported: Exported, tmp_path: Path) -> None:
+    task, run, winner = exported.task, exported.run, exported.study.best_trial
+    fitted = restore_trial(task, run, winner, store(exported.folder.parent.parent), tmp_path / "winner")
+
+    def restore(trial: optuna.trial.FrozenTrial) -> Any:
+        return restore_trial(task, run, trial, store(tmp_path / "emptied"), tmp_path / "default")
+
+    trials = logical_trials(exported.study.get_trials(), read_limits(exported.study))
+    found, missing = contenders(task, run, winner, fitted, "test", trials, restore, gpus=0)
+    assert [each.name.split(" ")[0] for each in found] == ["winner", "default", "baseline"]
+    assert not missing
 
 
 def test_nothing_feasible_is_nothing_to_export(exported: Exported, tmp_path: Path) -> None:
