@@ -11,7 +11,7 @@ from benchmarks import __main__ as command
 from benchmarks import reading, search, tasks, throughput
 from benchmarks.cases import INTENTS
 from benchmarks.fixed_cost import Stay
-from benchmarks.reconcile import Measured, Pace, bare_job, study
+from benchmarks.reconcile import SMALL, Measured, Pace, bare_job, study, table
 from benchmarks.results import Table
 from benchmarks.workers import Timing
 
@@ -42,11 +42,14 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
         apply_seconds=1.0,
         operator=Pace(jobs=10.0, pods=14.0),
         bare=(Pace(jobs=6.0, pods=10.0), Pace(jobs=8.0, pods=11.0)),
+        hurried=(Pace(jobs=2.0, pods=9.0), Pace(jobs=3.0, pods=9.0)),
         cpu_seconds=1,
-        peak_bytes=1,
+        peak_bytes=2**20,
         standing_cores=0,
     )
-    assert found.mean_bare == Pace(jobs=7.0, pods=10.5)
+    rows = table(found, SMALL).rows
+    assert [row.figure for row in rows if "share" in row.what] == pytest.approx([0.7, 0.75, 0.25, 9 / 14])
+    assert [row.what for row in rows if row.aim] == ["the operator's share of that rate"]
 
 
 def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
