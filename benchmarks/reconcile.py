@@ -59,7 +59,7 @@ RATIO_AIM = 2 / 3
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds, by the clock or of CPU: until the last Job is there, until the Job controller has made each its pod."""
+    """Seconds from the first POST until the last Job is there, and until the Job controller has made each its pod."""
 
     jobs: float
     pods: float
@@ -75,7 +75,7 @@ class Measured:
         operator: its pace, from the first study's POST.
         bare: of the bare loop before and after.
         hurried: of the same loop with as many POSTs under way as the operator has, before and after.
-        cpu_seconds: the operator's, from the first study's POST to the last Job, and to the last pod.
+        cpu_seconds: the operator's, from the first study's POST to the last Job.
         standing_cores: the operator's CPU seconds a second while all studies run.
     """
 
@@ -84,7 +84,7 @@ class Measured:
     operator: Pace
     bare: tuple[Pace, ...]
     hurried: tuple[Pace, ...]
-    cpu_seconds: Pace
+    cpu_seconds: float
     peak_bytes: int
     standing_cores: float
 
@@ -124,8 +124,7 @@ def table(found: Measured, size: Size) -> Table:
             Row("operator: from the first study to the last Job", found.operator.jobs, "s"),
             Row("of that: until all studies are POSTed", found.apply_seconds, "s"),
             Row("operator: from the first study to the last pod", found.operator.pods, "s"),
-            Row("operator: CPU until the last Job", found.cpu_seconds.jobs, "s"),
-            Row("operator: CPU until the last pod", found.cpu_seconds.pods, "s"),
+            Row("operator: CPU until the last Job", found.cpu_seconds, "s"),
             Row("operator: peak memory", found.peak_bytes / 2**20, "MiB"),
             Row("operator: CPU while all studies run", found.standing_cores, "cores"),
         ),
@@ -163,13 +162,13 @@ async def _measure(kubeconfig: Path, dsn: str, folder: Path, size: Size) -> Meas
             await _until(lambda: _has(kube, JOBS, wanted_jobs), size, operator)
             until_jobs, cpu = time.monotonic() - began, operator.cpu_seconds() - idle
             await _until(lambda: _has(kube, PODS, wanted_pods), size, operator)
-            pace, spent = Pace(until_jobs, time.monotonic() - began), Pace(cpu, operator.cpu_seconds() - idle)
+            pace = Pace(until_jobs, time.monotonic() - began)
             await _until(lambda: _is_settled(kube), size, operator)
             standing = await operator.standing_cores(size.watch_seconds)
             peak = operator.peak_bytes()
         hurried.append(await _bare_loop(kube, "hurried-after", template, size, at_a_time=CONNECTIONS))
         bare.append(await _bare_loop(kube, "bare-after", template, size, at_a_time=1))
-        return Measured(jobs, applied, pace, tuple(bare), tuple(hurried), spent, peak, standing)
+        return Measured(jobs, applied, pace, tuple(bare), tuple(hurried), cpu, peak, standing)
 
 
 @dataclass(frozen=True)

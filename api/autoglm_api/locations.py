@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from .shards import check_pattern
 from .stores import STORES
 
-_HUB_FILE = re.compile(r"datasets/[^/@]+/[^/@]+(@[^/]+)?/(?!.*(^|/)\.\.(/|$)).+")
+# Two kinds of the hub's own branches have slashes in their names.
+_HUB_FILE = re.compile(
+    r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/(convert/[\w.-]+|pr/\d+)|[^/]+))?/(?P<path>.+)"
+)
+_HUB_PARQUET = {"~parquet": "refs/convert/parquet"}
 CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 
@@ -52,7 +57,8 @@ def locate(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Lo
             return Location("file", str(path))
         case scheme if scheme in STORES:
             store = STORES[scheme]
-            return Location(store.protocol, f"{parts.netloc}{parts.path}", store.options(credentials))
+            # A key may hold `#` and `?`.
+            return Location(store.protocol, uri.partition("://")[2], store.options(credentials))
         case scheme:
             known = ", ".join(("file", "pvc", *STORES))
             raise ValueError(f"{uri}: {scheme}:// is not a place for files; known: {known}")
@@ -62,14 +68,14 @@ def check_rows_uri(uri: str) -> str:
     """The same URI, if it may name rows.
 
     Raises:
-        ValueError: it names a model only: a package, or a repository of the hub that is no data set.
+        ValueError: it names a model only: a package, or a repository of the hub that is no data set; or a `*` stands
+            elsewhere than in the name of files.
     """
-    parts = urlsplit(uri)
-    if parts.scheme == "package":
+    if uri.startswith("package://"):
         raise ValueError(f"{uri}: packages carry models, no rows")
-    if parts.scheme == "hf" and not _HUB_FILE.fullmatch(f"{parts.netloc}{unquote(parts.path)}"):
-        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
-    return uri
+    if uri.startswith("hf://"):
+        _locate_on_hub(uri, {})
+    return check_pattern(uri)
 
 
 def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
@@ -78,12 +84,29 @@ def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) 
     Raises:
         ValueError: as `locate`.
     """
-    parts = urlsplit(uri)
-    if parts.scheme != "hf":
-        return locate(uri, claims_root=claims_root, credentials=credentials)
     check_rows_uri(uri)
-    path = f"{parts.netloc}{unquote(parts.path)}"
-    return Location("hf", path, {"token": credentials["HF_TOKEN"]} if credentials.get("HF_TOKEN") else {})
+    if uri.startswith("hf://"):
+        return _locate_on_hub(uri, credentials)
+    return locate(uri, claims_root=claims_root, credentials=credentials)
+
+
+def _locate_on_hub(uri: str, credentials: Mapping[str, str]) -> Location:
+    """A file of a data set: its path in the repository, with `repository`, `revision` and `token` as options.
+
+    As Hugging Face's own clients write it, a slash in a revision is `%2F`, which those of `refs/convert/` and
+    `refs/pr/` do not need; `~parquet` is the branch of Parquet files that the hub itself makes of a data set.
+    """
+    parts = _HUB_FILE.fullmatch(uri)
+    path = unquote(parts["path"]) if parts else ""
+    if parts is None or ".." in path.split("/"):
+        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
+    revision = unquote(parts["revision"] or "")
+    options = {
+        "repository": parts["repository"],
+        "revision": _HUB_PARQUET.get(revision, revision) or None,
+        "token": credentials.get("HF_TOKEN") or None,
+    }
+    return Location("hf", path, options)
 
 
 def read_credentials(folder: Path) -> dict[str, str]:

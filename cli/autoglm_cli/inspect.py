@@ -13,15 +13,17 @@ import typer
 from autoglm_api.catalog import TASKS, TaskDeclaration, recognised_roles
 from autoglm_api.locations import locate_rows
 from autoglm_api.problems import did_you_mean
+from autoglm_api.shards import check_pattern
 
 from .errors import CliError, UsageError
 from .extras import require
 from .sections import Section, print_sections
+from .sources import FILE, files_here, local_uri
 
 if TYPE_CHECKING:
-    from autoglm_trainer.rows.door import Records
     from autoglm_trainer.rows.inspection import Column, Inspection
     from autoglm_trainer.rows.picture_inspection import Pictures
+    from autoglm_trainer.rows.records import Records
     from autoglm_trainer.rows.splits import Change
 
 _SHOWN = 20
@@ -29,7 +31,13 @@ _SUSPECTS = 10
 
 
 def inspect(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file or folder here, or a URI (s3://, gs://, hf://).")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA",
+            help="A file or folder here, a pattern in quotes ('part-*.csv'), or a URI (s3://, gs://, hf://).",
+        ),
+    ],
     task: Annotated[str | None, typer.Option(help="Look at it as this task; left out, the one that fits.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="ROLE=NAME, as in data.columns; may be repeated.")] = None,
     claims: Annotated[Path, typer.Option(help="The folder that stands for a cluster's claims.")] = Path(),
@@ -38,16 +46,13 @@ def inspect(
     roles = _roles(column or [])
     if task is not None and task not in TASKS:
         raise UsageError(f"unknown task {task}{did_you_mean(task, TASKS)}")
-    path = Path(data)
-    if "://" not in data and not path.exists():
-        raise UsageError(f"{data}: there is no such file")
+    source = _source(data)
     require("trainer")
     from autoglm_trainer.errors import TrainerError
     from autoglm_trainer.rows.door import read_records
     from autoglm_trainer.rows.inspection import inspect as inspect_rows
     from autoglm_trainer.rows.picture_inspection import inspect_pictures
 
-    source = data if "://" in data else path.resolve().as_uri()
     locate = partial(locate_rows, claims_root=claims, credentials={})
     try:
         records = read_records(source, locate)
@@ -55,7 +60,7 @@ def inspect(
     except TrainerError as error:
         raise CliError(str(error)) from error
     chosen, named = _task(found, TASKS[task] if task else None, roles)
-    print_sections(_sections(data, found, chosen, named))
+    print_sections(_sections(data[0], found, chosen, named))
     if chosen is None:
         return
     try:
@@ -65,6 +70,29 @@ def inspect(
             print_sections(_problems(chosen, records, named))
     except TrainerError as error:
         raise CliError(f"{chosen.name} cannot read it: {error}") from error
+
+
+def _source(data: list[str]) -> str:
+    """The URI of what is named."""
+    if len(data) > 1:
+        told = f"{data[0]} and {len(data) - 1} more; name one, or several by a pattern in quotes, such as 'part-*.csv'"
+        raise UsageError(told)
+    if "://" in data[0]:
+        return data[0]
+    path = Path(data[0])
+    if not path.exists():
+        _check_pattern(data[0])
+    uri = local_uri(path)
+    if not files_here(uri, Path("/")):
+        raise UsageError(f"{data[0]}: there is no such file")
+    return uri
+
+
+def _check_pattern(path: str) -> None:
+    try:
+        check_pattern(f"{FILE}{path}")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _roles(given: list[str]) -> dict[str, str]:
@@ -109,11 +137,14 @@ def _of_a_graph(columns: AbstractSet[str]) -> bool:
 def _sections(
     data: str, found: Inspection, task: TaskDeclaration | None, named: Mapping[str, str]
 ) -> Iterator[Section]:
-    yield data, [("read as", str(found.records.detected)), ("rows", f"{found.count:,}")]
+    yield data, [("read as", found.records.read_as), ("rows", f"{found.count:,}")]
     described = {name: _described(column, found.count) for name, column in found.columns.items()}
     yield "Columns", [*(described | dict.fromkeys(found.records.pictures, "pictures")).items()]
     if task is None:
+        from autoglm_trainer.rows.delimited import HEADLESS
+
         told = "none of the known columns is there; name yours: --column text=NAME --column label=NAME"
+        told = HEADLESS if found.records.headless else told
         yield "Task", [("task: auto", f"finds no task: {told}")]
         return
     from autoglm_trainer.rows.inspection import answer_column, columns_of

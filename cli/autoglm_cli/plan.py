@@ -27,7 +27,7 @@ from autoglm_api.study import StudySpec, Validation
 from .checks import Checked
 from .errors import CliError, UsageError
 from .sections import Section, print_sections
-from .sources import resolve
+from .sources import files_here
 from .validate import examine
 
 UID = "<uid>"
@@ -170,8 +170,8 @@ def _credentials(secret: SecretRef | None) -> str:
 def _presence(uri: str, file: Path) -> str:
     if not uri.startswith("file://"):
         return ""
-    path = resolve(uri, file.parent)
-    return "" if path.exists() else "   (not on this machine)"
+    here = files_here(uri, file.parent)
+    return f"   ({len(here):,} files)" if len(here) > 1 else "" if here else "   (not on this machine)"
 
 
 def _objects(checked: Checked, spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from autoglm_api.catalog import AUTO, TASKS, recognised_roles
 
 from .pictures import local_pictures
-from .sources import FILE, resolve
+from .sources import FILE, files_here
 
 _HEADER_BYTES = 2**20
 
@@ -32,7 +32,8 @@ def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[st
     source = train.get("source") if isinstance(train, Mapping) else None
     if not isinstance(source, str) or not source.startswith(FILE):
         return spec
-    names = header(resolve(source, folder))
+    here = files_here(source, folder)
+    names = header(here[0]) if here else ()
     columns = recognised_roles(TASKS, names)
     if not columns:
         return spec

@@ -10,6 +10,7 @@ import typer
 
 from autoglm_api.problems import field_name
 from autoglm_api.run import gpu_methods, task_of
+from autoglm_api.shards import pattern_of
 from autoglm_api.study import StudySpec
 
 from .checks import Checked, local_sources
@@ -19,7 +20,7 @@ from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder
 from .machine import gpus
 from .plan import documents_of
-from .sources import make_absolute, resolve
+from .sources import files_here, make_absolute, resolve
 
 PVC = "pvc://"
 INTERRUPTED = 130
@@ -104,6 +105,6 @@ def _local_spec(
 def _refuse_missing(spec: StudySpec) -> None:
     """What is not there is told now, and not by a worker after half a minute of loading."""
     for path, uri in local_sources(spec):
-        place = resolve(uri, Path.cwd())
-        if path[0] != "artifacts" and not place.exists():
-            raise UsageError(f"spec.{field_name(path)}: {place} does not exist")
+        if path[0] != "artifacts" and not files_here(uri, Path.cwd()):
+            told = "is the name of no file" if pattern_of(uri) else "does not exist"
+            raise UsageError(f"spec.{field_name(path)}: {resolve(uri, Path.cwd())} {told}")

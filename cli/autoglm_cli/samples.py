@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from autoglm_api.catalog import TASKS
-from autoglm_api.locations import locate
 from autoglm_api.run import Run
 
 from .pictures import local_pictures, with_bytes
+from .sources import FILE, files_here
 
 _ROWS = 50
 
@@ -28,9 +28,9 @@ def sample(run: Run) -> tuple[Any, str | None]:
     asked = task.asked
     answers = [columns[role] for role, column in task.columns.items() if column.answer]
     for split in (run.data.test, run.data.train):
-        if split is not None and split.source.startswith("file://"):
-            path = Path(locate(split.source, claims_root=Path("/"), credentials={}).path)
-            known = _with_pictures(path, columns["image"]) if "image" in asked else _rows(path)
+        here = files_here(split.source, Path("/")) if split is not None and split.source.startswith(FILE) else []
+        if here:
+            known = _with_pictures(here[0], columns["image"]) if "image" in asked else _rows(here[0])
             rows = [row for row in known if all(row.get(columns[role]) for role in asked)]
             if rows:
                 # Not the first: files are often sorted, and the first rows are everybody's favourite example.

@@ -43,7 +43,7 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
         operator=Pace(jobs=10.0, pods=14.0),
         bare=(Pace(jobs=6.0, pods=10.0), Pace(jobs=8.0, pods=11.0)),
         hurried=(Pace(jobs=2.0, pods=9.0), Pace(jobs=3.0, pods=9.0)),
-        cpu_seconds=Pace(jobs=1.0, pods=2.0),
+        cpu_seconds=1,
         peak_bytes=2**20,
         standing_cores=0,
     )

@@ -95,6 +95,11 @@ def test_sources_that_are_not_here_are_marked(study_file: Path) -> None:
     assert "(not on this machine)" not in planned(study_file)
     (study_file.parent / "train.jsonl").unlink()
     assert "file://train.jsonl (not on this machine)" in planned(study_file)
+    study_file.write_text(study_file.read_text().replace("train.jsonl", "part-*.jsonl"))
+    assert "file://part-*.jsonl (not on this machine)" in planned(study_file)
+    for number in range(2):
+        (study_file.parent / f"part-{number}.jsonl").touch()
+    assert "file://part-*.jsonl (2 files)" in planned(study_file)
 
 
 def test_secrets_buckets_and_databases_of_ones_own(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_a_second_run_of_the_same_study_is_refused(
             "pvc://data/train.jsonl lies in a cluster; --claims DIR",
         ),
         (("file://train.jsonl", "file://rows/t.jsonl"), [], "rows/t.jsonl does not exist"),
+        (("file://train.jsonl", "file://part-*.jsonl"), [], "part-*.jsonl is the name of no file"),
         (("max: 6", "max: 6"), ["--no-export", "--serve"], "--serve needs the exported model"),
     ],
 )

@@ -35,6 +35,8 @@ def test_valid_spec_passes() -> None:
         ({"parameters": [{"name": "head_c", "float": {"min": 5, "max": 2}}]}, ["parameters[0]", "min 5", "max 2"]),
         ({"model": {"source": "file:///etc"}}, ["spec.model.source", "file:///etc", "s3://"]),
         ({"data": {"train": {"source": "pvc://data/../other/x.csv"}}}, ["spec.data.train.source", "not allowed"]),
+        ({"data": {"train": {"source": "pvc://data/*/x.csv"}}}, ["spec.data.train.source", "behind the last /"]),
+        ({"data": {"train": {"source": "file:///etc/*"}}}, ["spec.data.train.source", "file:///etc/* is not allowed"]),
         (
             {"trainer": {"pod": {"env": [{"name": "HF_ENDPOINT", "value": "http://169.254.169.254/"}]}}},
             ["spec.trainer.pod.env[0].value", "link-local"],
@@ -80,6 +82,8 @@ def test_several_problems_are_told_at_once() -> None:
         ("file:///mnt/models-of-others/a", "file:///mnt/models", False),
         ("file:///mnt/models/../../etc/passwd", "file:///mnt/models", False),
         ("file:///mnt/models/%2e%2e/secret", "file:///mnt/models", False),
+        ("file:///mnt/rows/part-*.csv", "file:///mnt/rows", True),
+        ("file:///mnt/*", "file:///mnt/rows", False),
         ("hf://zai-org/glm-4-9b-hf", "hf://zai-org/", True),
         ("hf://other/model", "hf://zai-org/", False),
     ],

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: one file of a data set, and what its client's errors mean for the person who named it."""
+"""The Hugging Face hub: files of a data set, and what its client's errors mean for the person who named them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from typing import Any
+
+from autoglm_api.locations import Location
+from autoglm_api.shards import matching
 
 from .errors import SourceUnreachable, TrainerError
 
@@ -37,38 +42,72 @@ def token_of(token: object) -> str | None:
     return str(token or os.environ.get("HF_TOKEN") or "") or None
 
 
-def data_file(uri: str, path: str, token: object, refusal: type[TrainerError]) -> Path:
+def data_file(uri: str, location: Location, refusal: type[TrainerError]) -> Path:
     """One file of a data set, kept in the hub client's cache.
 
     Args:
         uri: as the study names it, for messages.
-        path: `datasets/<owner>/<name>[@<revision>]/<path>`.
-        token: for private and gated repositories; None = the environment's `HF_TOKEN`.
+        location: the path in the repository; options `repository`, `revision` (None = the newest) and `token` (for
+            private and gated repositories; None = the environment's `HF_TOKEN`).
         refusal: raised when the hub answers but the file cannot be had.
 
     Raises:
         TrainerError: `refusal`, or SourceUnreachable.
     """
     from huggingface_hub import hf_hub_download
+
+    with explained(_words(uri, "the file", refusal)):
+        return Path(hf_hub_download(filename=location.path, **_repository(location)))
+
+
+def matching_data_files(uri: str, location: Location, pattern: str, refusal: type[TrainerError]) -> dict[str, Location]:
+    """The files of one folder of a data set, by name: all of one commit, and in the hub client's cache.
+
+    Args:
+        uri: as the study names it, for messages.
+        location: as for `data_file`; the last part of its path is not looked at.
+        pattern: what names must match, as `fnmatch` writes it.
+        refusal: raised when the hub answers but the files cannot be had.
+
+    Raises:
+        TrainerError: `refusal`, or SourceUnreachable.
+    """
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+
+    folder = location.path.rpartition("/")[0]
+    wanted = f"{escape(folder)}/{pattern}" if folder else pattern
+    asked = _repository(location)
+    with explained(_words(uri, "the folder", refusal)):
+        snapshot = Path(snapshot_download(**asked, allow_patterns=[wanted], max_workers=4))
+        # Without the hub the snapshot is what happens to be in the cache; only the listing tells whether that is all.
+        listed = get_cached_repo_tree(asked["repo_id"], repo_type="dataset", revision=snapshot.name)
+    at_commit = {**location.options, "revision": snapshot.name}
+    here = {Path(file.path).name: file.path for file in listed if file.path.rpartition("/")[0] == folder}
+    return {name: Location("hf", here[name], at_commit) for name in matching(here, pattern)}
+
+
+def _repository(location: Location) -> dict[str, Any]:
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    _, owner, named, inside = path.split("/", 3)
-    name, _, revision = named.partition("@")
-    words = HubWords(
+    options = location.options
+    return {
+        "repo_id": str(options["repository"]),
+        "repo_type": "dataset",
+        "revision": options["revision"],
+        "token": token_of(options["token"]),
+    }
+
+
+def _words(uri: str, what: str, refusal: type[TrainerError]) -> HubWords:
+    return HubWords(
         where=uri,
-        what="the file",
+        what=what,
         secret="data.secretRef",  # noqa: S106 - a field's name
         form="hf://datasets/<owner>/<name>@<revision>/<path>",
         refusal=refusal,
         unreachable=SourceUnreachable,
     )
-    with explained(words):
-        return Path(
-            hf_hub_download(
-                f"{owner}/{name}", inside, repo_type="dataset", revision=revision or None, token=token_of(token)
-            )
-        )
 
 
 @contextmanager
@@ -79,6 +118,7 @@ def explained(words: HubWords) -> Iterator[None]:
         TrainerError: as `words` say.
     """
     from huggingface_hub.errors import (
+        CachedRepoTreeNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
@@ -106,7 +146,13 @@ def explained(words: HubWords) -> Iterator[None]:
         raise words.refusal(f"{where}: no such file in the repository; check path and revision") from error
     except HFValidationError as error:
         raise words.refusal(f"{where}: not a repository name; write {words.form}") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except (
+        CachedRepoTreeNotFoundError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        HfHubHTTPError,
+        OSError,
+    ) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE")
         raise (words.refusal if offline else words.unreachable)(
             f"{where}: the hub cannot be reached from here and {words.what} is not in the cache; allow access to it"

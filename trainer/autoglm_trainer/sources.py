@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import fsspec
 
 from autoglm_api.locations import Location
+from autoglm_api.shards import matching
 from autoglm_api.stores import find_store, is_store_error
 
 from .errors import SourceUnreachable, TrainerError
-from .hub import data_file
+from .hub import data_file, matching_data_files
 
 # What S3 answers to wrong keys; s3fs passes these on without turning them into PermissionError.
 _DENIED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken", "403")
@@ -28,7 +30,6 @@ class LocalFile:
     """A file on this machine; a copy of one elsewhere lives as long as this object."""
 
     path: Path
-    copy: Any = None
 
 
 def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> LocalFile:
@@ -47,16 +48,53 @@ def local_file(uri: str, location: Location, refusal: type[TrainerError]) -> Loc
             with Path(location.path).open("rb"):
                 return LocalFile(Path(location.path))
         if location.protocol == "hf":
-            return LocalFile(data_file(uri, location.path, location.options.get("token"), refusal))
-        copy = tempfile.NamedTemporaryFile(prefix="autoglm-")  # noqa: SIM115 - closed, and gone, with the LocalFile
-        with file_system(location).open(location.path, "rb") as remote:
-            shutil.copyfileobj(remote, copy, _PIECE_BYTES)
-        copy.flush()
+            return LocalFile(data_file(uri, location, refusal))
+        # Not held open: a source may have more files than a process may have open ones.
+        descriptor, name = tempfile.mkstemp(prefix="autoglm-")
+        copy = LocalFile(Path(name))
+        weakref.finalize(copy, os.unlink, name)
+        with os.fdopen(descriptor, "wb") as target, file_system(location).open(location.path, "rb") as remote:
+            shutil.copyfileobj(remote, target, _PIECE_BYTES)
     except TrainerError:
         raise
     except Exception as error:
         raise explain(uri, location, error, refusal) from error
-    return LocalFile(Path(copy.name), copy)
+    return copy
+
+
+def matching_files(uri: str, location: Location, pattern: str, refusal: type[TrainerError]) -> dict[str, Location]:
+    """The files of one folder whose names match, by name, in order; files of a hub are then on this machine.
+
+    Args:
+        uri: the place as the study names it, for messages.
+        location: where that is; the last part of its path is not looked at.
+        pattern: as `fnmatch` writes it.
+        refusal: raised when the place answers but there is no such file.
+
+    Raises:
+        TrainerError: as `local_file`.
+    """
+    if location.protocol == "hf":
+        found = matching_data_files(uri, location, pattern, refusal)
+    else:
+        folder = Location(location.protocol, location.path.rpartition("/")[0], location.options)
+        found = {name: folder / name for name in matching(_names(uri, folder, refusal), pattern)}
+    if not found:
+        raise refusal(f"{uri}: no file there has such a name; check the pattern behind the last /")
+    return found
+
+
+def _names(uri: str, folder: Location, refusal: type[TrainerError]) -> list[str]:
+    """Of the files in a folder, not of those below its folders."""
+    try:
+        if folder.protocol == "file":
+            return [each.name for each in Path(folder.path or "/").iterdir() if each.is_file()]
+        listed = file_system(folder).ls(folder.path, detail=True)
+    except FileNotFoundError as error:
+        raise refusal(f"{uri}: there is no such folder; {_where(folder)}") from error
+    except Exception as error:
+        raise explain(uri, folder, error, refusal) from error
+    return [each["name"].rsplit("/", 1)[-1] for each in listed if each["type"] == "file"]
 
 
 def is_folder(uri: str, location: Location, refusal: type[TrainerError]) -> bool:

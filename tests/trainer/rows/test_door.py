@@ -19,7 +19,8 @@ import pytest
 from autoglm_api.locations import locate
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.rows import json_rows, opened
-from autoglm_trainer.rows.door import Records, read_records
+from autoglm_trainer.rows.door import read_records
+from autoglm_trainer.rows.records import Records
 
 ROWS = [
     {"text": 'a "quoted", text', "label": "x"},

@@ -25,8 +25,9 @@ from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 from autoglm_trainer.pictures.album import Album
 from autoglm_trainer.rows import columnar
-from autoglm_trainer.rows.door import Records, read_records
+from autoglm_trainer.rows.door import read_records
 from autoglm_trainer.rows.images import LabelledPictures, load_pictures
+from autoglm_trainer.rows.records import Records
 from autoglm_trainer.rows.tables import load_table
 from autoglm_trainer.rows.tagged import load_tagged
 from autoglm_trainer.rows.texts import load_texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import os
@@ -21,7 +22,8 @@ from typing_extensions import override
 
 from autoglm_api.locations import locate, locate_rows
 from autoglm_trainer.errors import DataError, SpecError
-from autoglm_trainer.rows.door import Records, read_records
+from autoglm_trainer.rows.door import read_records
+from autoglm_trainer.rows.records import Records
 from autoglm_trainer.sources import download_file, list_files
 
 
@@ -46,6 +48,7 @@ def test_rows_are_read_from_google_cloud_storage(endpoint: str) -> None:
     records = read("gs://lab/rows/train.csv", endpoint)
     assert str(records.detected) == "CSV, GB18030"
     assert [row["label"] for _, row in records] == ["好", "差"]
+    assert [row for _, row in read("gs://lab/rows/*.csv", endpoint)] == [row for _, row in records]
     with pytest.raises(DataError, match="there is no such file; check bucket and path"):
         read("gs://lab/rows/none.csv", endpoint)
 
@@ -68,9 +71,16 @@ def test_google_credentials_that_are_no_key_file_are_refused(key: str) -> None:
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """What the hub's client asks for a file of a data set."""
+    """What the hub's client asks for files of a data set, of two revisions and of the hub's own Parquet branch."""
 
-    content: ClassVar[bytes] = b"text,label\na,x\n"
+    commit: ClassVar = "a" * 40
+    files: ClassVar[dict[str, bytes]] = {
+        "data/train.csv": b"text,label\na,x\n",
+        "default/train/1.csv": b"text,label\nc,z\n",
+        "default/train/0.csv": b"text,label\nb,y\n",
+        "default/train/more/2.csv": b"text,label\nd,z\n",
+    }
+    revisions: ClassVar = ("main", "v1", "refs%2Fconvert%2Fparquet", commit)
 
     @override
     def log_message(self, *_: object) -> None:
@@ -83,19 +93,25 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        known = {"/datasets/lab/rows/resolve/v1/data/train.csv", "/datasets/lab/rows/resolve/main/data/train.csv"}
-        failed = None if self.path in known else "EntryNotFound"
-        failed = "RevisionNotFound" if "/v9/" in self.path else failed
+        content, failed = self._content(*self.path.partition("?")[0].split("/rows/")[1].split("/", 2))
         if self.headers.get("authorization") != "Bearer right":
             failed = "RepoNotFound"
         self.send_response(404 if failed else 200)
-        headers = {"X-Error-Code": failed} if failed else {"X-Repo-Commit": "a" * 40, "ETag": '"rows"'}
-        content = b"" if failed else self.content
+        etag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        headers = {"X-Error-Code": failed} if failed else {"X-Repo-Commit": self.commit, "ETag": f'"{etag}"'}
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+    def _content(self, asked: str, revision: str, path: str = "") -> tuple[bytes, str | None]:
+        if revision not in self.revisions:
+            return b"", "RevisionNotFound"
+        if asked == "resolve":
+            return self.files.get(path, b""), None if path in self.files else "EntryNotFound"
+        listed = [{"type": "file", "path": path, "size": len(each), "oid": "0"} for path, each in self.files.items()]
+        return json.dumps(listed if asked == "tree" else {"id": "lab/rows", "sha": self.commit}).encode(), None
 
 
 ASK = """
@@ -127,11 +143,46 @@ def ask(home: Path, *questions: str, **environ: str) -> list[str]:
     return answered.stdout.splitlines()
 
 
-def test_rows_are_read_from_the_hub_kept_and_refused_with_sentences(tmp_path: Path) -> None:
+@pytest.fixture
+def hub() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_files_of_the_hubs_own_branch_are_read_one_or_several_and_kept(tmp_path: Path, hub: str) -> None:
+    branch = "hf://datasets/lab/rows@refs%2Fconvert%2Fparquet"
+    one, plain, short, several, of_root, none, not_listed = ask(
+        tmp_path,
+        f"{branch}/default/train/1.csv right",
+        "hf://datasets/lab/rows@refs/convert/parquet/default/train/1.csv right",
+        "hf://datasets/lab/rows@~parquet/default/train/1.csv right",
+        f"{branch}/default/train/*.csv right",
+        "hf://datasets/lab/rows@v1/*.csv right",
+        "hf://datasets/lab/rows@v1/data/test-*.csv right",
+        "hf://datasets/lab/rows@v9/data/*.csv right",
+        HF_ENDPOINT=hub,
+        HF_HUB_OFFLINE="0",
+    )
+    assert one == plain == short == "[{'text': 'c', 'label': 'z'}]"
+    assert several == "[{'text': 'b', 'label': 'y'}, {'text': 'c', 'label': 'z'}]"
+    assert of_root.startswith("DataError hf://datasets/lab/rows@v1/*.csv: no file there has such a name")
+    assert none.startswith("DataError hf://datasets/lab/rows@v1/data/test-*.csv: no file there has such a name")
+    assert "no such revision" in not_listed
+    kept, never_listed = ask(
+        tmp_path,
+        f"{branch}/default/train/*.csv right",
+        "hf://datasets/lab/other/data/*.csv right",
+        HF_HUB_OFFLINE="1",
+    )
+    assert kept == several
+    assert "the hub cannot be reached from here and the folder is not in the cache" in never_listed
+
+
+def test_rows_are_read_from_the_hub_kept_and_refused_with_sentences(tmp_path: Path, hub: str) -> None:
     rows = "hf://datasets/lab/rows"
-    url = f"http://127.0.0.1:{server.server_port}"
     found, newest, revision, file, token, form = ask(
         tmp_path,
         f"{rows}@v1/data/train.csv right",
@@ -140,11 +191,9 @@ def test_rows_are_read_from_the_hub_kept_and_refused_with_sentences(tmp_path: Pa
         f"{rows}@v1/none.csv right",
         f"{rows}@v1/data/more.csv wrong",
         "hf://lab/rows/train.csv right",
-        HF_ENDPOINT=url,
+        HF_ENDPOINT=hub,
         HF_HUB_OFFLINE="0",
     )
-    server.shutdown()
-    server.server_close()
     assert json.loads(found.replace("'", '"')) == json.loads(newest.replace("'", '"')) == [{"text": "a", "label": "x"}]
     assert (
         revision

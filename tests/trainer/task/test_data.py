@@ -145,6 +145,13 @@ def test_bad_rows_are_refused_with_a_sentence(tmp_path: Path, content: bytes | s
         assert part in message, message
 
 
+@pytest.mark.parametrize("content", ["good,x\nbad,y\nfine,x\n", "1.5,x\n2,y\n", "Nothing works here!,y\nfine,x\n"])
+def test_a_file_that_seems_to_have_no_header_is_told_so(tmp_path: Path, content: str) -> None:
+    assert "line 2: no column 'text'; found" in refusal(tmp_path, content)
+    assert "the first line looks like a row: if there is no header line, write one" in refusal(tmp_path, content)
+    assert "looks like a row" not in refusal(tmp_path, "review,stars\ngood,5\nbad,1\n")
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: there is no such file; check the path"):
         load(tmp_path, "none.csv")

@@ -9,11 +9,15 @@ from pathlib import Path
 import fsspec
 import pytest
 from tests.serving.processes import running_s3
+from tests.trainer.task.drawing import write_folder
 from tests.trainer.task.making import colour_rows, make_places, make_run, write_rows
 
-from autoglm_api.study import ModelSource
+from autoglm_api.study import Data, ModelSource
 from autoglm_trainer.errors import DataError, SourceUnreachable, SpecError
 from autoglm_trainer.model.source import find_model
+from autoglm_trainer.rows.images import load_pictures
+from autoglm_trainer.rows.splits import Splits
+from autoglm_trainer.rows.texts import LabelledText, load_texts
 from autoglm_trainer.tasks import get_task
 
 KEYS = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
@@ -23,10 +27,15 @@ KEYS = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGI
 def endpoint(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("rows")
     write_rows(folder / "train.jsonl", colour_rows(30))
+    for number in range(3):
+        write_rows(folder / f"part-{number} #.jsonl", colour_rows(10, start=10 * number))
+    write_folder(folder / "shapes", 6)
     with running_s3() as url:
         store = fsspec.filesystem("s3", key="lab", secret="secret", endpoint_url=url)
         store.mkdir("lab")
-        store.put(str(folder / "train.jsonl"), "lab/rows/train.jsonl")
+        for file in folder.glob("*.jsonl"):
+            store.put(str(file), f"lab/rows/{file.name}")
+        store.put(str(folder / "shapes"), "lab/shapes", recursive=True)
         for file in model_folder("bert").iterdir():
             store.put(str(file), f"lab/models/tiny/{file.name}")
         store.touch("lab/models/tiny/pytorch_model.bin")
@@ -44,6 +53,30 @@ def test_a_task_loads_rows_and_model_from_s3_and_downloads_the_model_once(endpoi
     first = (folder / "model.safetensors").stat().st_mtime_ns
     assert find_model(run.model, places) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == first
+
+
+def test_several_objects_are_one_source_and_none_is_told(endpoint: str, tmp_path: Path) -> None:
+    places = make_places(tmp_path, **KEYS, AWS_ENDPOINT_URL=endpoint)
+
+    def load(source: str) -> Splits[LabelledText]:
+        spec = {"train": {"source": source}, "cleaning": "Off"}
+        return load_texts(Data.model_validate(spec), places.data, seed=0).splits
+
+    parts = load("s3://lab/rows/part-*.jsonl")
+    assert parts.digests == load("s3://lab/rows/train.jsonl").digests
+    last = max((*parts.train, *parts.validation), key=lambda row: row.line)
+    assert parts.train.where(last) == "s3://lab/rows/part-2 #.jsonl, line 10"
+    with pytest.raises(DataError, match=r"s3://lab/rows/test-\*: no file there has such a name"):
+        load("s3://lab/rows/test-*")
+    with pytest.raises(DataError, match="check bucket, key and AWS_ENDPOINT_URL"):
+        load("s3://elsewhere/test-*")
+
+
+def test_pictures_are_read_from_a_folder_on_s3(endpoint: str, tmp_path: Path) -> None:
+    data = Data.model_validate({"train": {"source": "s3://lab/shapes"}, "validation": {"fraction": 0.5}})
+    found = load_pictures(data, make_places(tmp_path, **KEYS, AWS_ENDPOINT_URL=endpoint).data, seed=0)
+    assert found.splits.counts == {"train": 3, "validation": 3}
+    assert all(picture.load() for picture in found.splits.train)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
 from autoglm_trainer.errors import DataError
 
-from .door import Records
+from .delimited import HEADLESS
+from .records import Records
 from .splits import cut
 
 Row = Mapping[str, JsonValue]
@@ -22,12 +23,15 @@ def value_of(records: Records, number: int, row: Row, column: str, *, field: str
         DataError: no such column.
     """
     if column not in row:
-        found = ", ".join(cut(name, 40) for name in list(row)[:20]) or "none"
-        raise DataError(
-            f"{records.where(number)}: no column {column!r}; found: {found} (read as {records.format});"
-            f" name the right one in {field}"
-        )
+        raise no_column(records, records.where(number), column, tuple(row), field=field)
     return row[column]
+
+
+def no_column(records: Records, where: str, column: str, names: Sequence[str], *, field: str) -> DataError:
+    """What to say where `column`, which `field` of the study names, is none of `names`."""
+    found = ", ".join(cut(name, 40) for name in names[:20]) or "none"
+    remedy = f"{HEADLESS}; else name the right column in" if records.headless else "name the right one in"
+    return DataError(f"{where}: no column {column!r}; found: {found} (read as {records.format}); {remedy} {field}")
 
 
 def text(records: Records, number: int, row: Row, column: str) -> str:

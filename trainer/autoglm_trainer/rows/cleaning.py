@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from pydantic import JsonValue
@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from autoglm_trainer.contract import Section, Table
 from autoglm_trainer.errors import DataError
 
-from .door import Numbered, Records
+from .records import Numbered, Records
 from .splits import Change, R, Row, Rows
 
 log = logging.getLogger(__name__)
@@ -98,14 +98,14 @@ class Cleaning:
             if first == row.line:
                 kept.append(row)
             else:
-                place = f"{rows.where(row)}, as {rows.counted} {first}"
+                place = f"{rows.where(row)}, as {rows.numbering.short(first)}"
                 self._note(
                     "left out: repeats an earlier row",
                     place,
                     _said(row),
                 )
         self._tell(rows.source, len(rows), len(kept))
-        return Rows(rows.source, tuple(kept), rows.counted)
+        return replace(rows, rows=tuple(kept))
 
     def without(self, rows: Rows[R], judged: Rows[R], split: str) -> Rows[R]:
         """The rows whose text (`Row.unit`) does not stand in `judged`.
@@ -134,7 +134,7 @@ class Cleaning:
                 " name other rows, or set data.cleaning: Off to train on them all the same"
             )
         self._tell(rows.source, len(rows), len(kept))
-        return Rows(rows.source, tuple(kept), rows.counted)
+        return replace(rows, rows=tuple(kept))
 
     def _note(self, what: str, place: str, shown: str) -> None:
         count, examples = self._found.get(what, (0, []))

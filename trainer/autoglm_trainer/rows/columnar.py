@@ -75,6 +75,10 @@ class Columnar:
         """How a picture is read whose name stands in a row; None where it is no name of this file."""
         return self._held.find(name)
 
+    def rest(self) -> None:
+        """Keep nothing between pictures; see `Held`."""
+        self._held.rest()
+
     def rows(self) -> Iterator[tuple[int, dict[str, JsonValue]]]:
         """Each row with its number, from 1. Pictures have names, by which they are found.
 

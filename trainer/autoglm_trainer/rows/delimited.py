@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import JsonValue
 
@@ -12,13 +12,23 @@ from autoglm_trainer.errors import DataError
 
 # What may stand between cells, the likeliest first.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+HEADLESS = "the first line looks like a row: if there is no header line, write one above it, such as text,label"
 _QUOTED = re.compile(r'"[^"]*"')
+
+
+# Names of columns are seldom numbers, dates, or as long as sentences.
+_VALUE = re.compile(r"[-+]?\d[\d.,:/eE+-]*|.*[.!?\u3002\uff01\uff1f]|.{60,}|(\S+\s+){5,}.*", re.DOTALL)
 
 
 def separator_of(line: str) -> str:
     """What stands between the names of a header: the first of `SEPARATORS` outside quotes, else a comma."""
     plain = _QUOTED.sub("", line)
     return next((separator for separator in SEPARATORS if separator in plain), ",")
+
+
+def looks_like_row(names: Sequence[str]) -> bool:
+    """Whether what stands in a header's place has a cell that is seldom a name."""
+    return any(_VALUE.fullmatch(name.strip()) for name in names)
 
 
 def header(source: str, lines: Iterable[str], separator: str) -> tuple[str, ...]:

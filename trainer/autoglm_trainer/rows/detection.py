@@ -60,6 +60,10 @@ _TAR = slice(257, 262)
 _LEAST_COMMON_SIGNS = 0.6
 
 
+class EmptyFile(DataError):  # noqa: N818 - what is so, not what broke
+    """The file holds nothing; among several that is no mistake, since Spark writes such files, too."""
+
+
 @dataclass(frozen=True)
 class Detected:
     """A file's format.
@@ -89,14 +93,15 @@ def detect(source: str, opened: Opened) -> Detected:
     """Tell format and encoding.
 
     Raises:
-        DataError: the file is empty, or of none that is read here.
+        EmptyFile: it is that.
+        DataError: it is of no format that is read here.
     """
     with opened.binary() as file:
         head = file.read(_HEAD_BYTES)
     with opened.file.path.open("rb") as file:
         packed = file.read(len(GZIP)) == GZIP
     if not head.strip():
-        raise DataError(f"{source}: the file is empty; it needs rows")
+        raise EmptyFile(f"{source}: the file is empty; it needs rows")
     names = PurePosixPath(source.removesuffix(".gz") if packed else source)
     ending = _ENDINGS.get(names.suffix.lower())
     for magic, known in _BINARY:

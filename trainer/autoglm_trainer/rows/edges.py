@@ -13,8 +13,9 @@ from autoglm_trainer.errors import DataError
 from autoglm_trainer.metrics import Floats, Ints
 
 from .cells import text
-from .door import Locate, read_records
+from .door import read_records
 from .node import as_number
+from .records import Locate
 from .splits import cut
 
 

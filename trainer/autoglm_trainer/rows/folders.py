@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from autoglm_api.catalog.image_classification import IMAGE_ENDINGS
 from autoglm_api.locations import Location
 from autoglm_trainer.errors import DataError
-from autoglm_trainer.sources import LocalFile, list_files, local_file
+from autoglm_trainer.sources import LocalFile, local_file
 
 COLUMNS = ("image", "label")
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -44,7 +44,8 @@ def read_picture(uri: str, location: Location) -> bytes:
     Raises:
         DataError: it cannot be had, or is larger than 64 MiB.
     """
-    content = local_file(uri, location, DataError).path.read_bytes()
+    file = local_file(uri, location, DataError)  # a copy lives as long as this
+    content = file.path.read_bytes()
     check_size(uri, len(content))
     return content
 
@@ -59,23 +60,22 @@ def check_size(where: str, size: int) -> None:
         raise DataError(f"{where} has {size:,} bytes; an image may have {MAX_FILE_BYTES:,}")
 
 
-def in_folder(source: str, location: Location) -> Files:
-    """The pictures below a folder.
+def in_folder(source: str, location: Location, sizes: Mapping[str, int]) -> Files | None:
+    """The pictures below a folder; None where there are none.
+
+    Args:
+        source: the folder's URI.
+        location: where it is.
+        sizes: of all files below it, in bytes, by path relative to it.
 
     Raises:
-        DataError: there are none.
+        DataError: a file is larger than a picture may be.
     """
-    sizes = list_files(source, location, DataError)
     paths = _pictures(source, sizes)
-    if not paths:
-        raise DataError(
-            f"{source} is a folder, not a file, and none of the {len(sizes)} files below is an image; name a file in"
-            " it, or a folder of pictures in folders by class"
-        )
     for path in paths:
         check_size(f"{source.rstrip('/')}/{path}", sizes[path])
     read = {path: partial(read_picture, f"{source.rstrip('/')}/{path}", location / path) for path in paths}
-    return Files(read, len(sizes) - len(paths))
+    return Files(read, len(sizes) - len(paths)) if read else None
 
 
 def in_zip(source: str, file: LocalFile) -> Files | None:

@@ -61,6 +61,10 @@ class Held:
         column, place, number = name.rpartition(_PLACE)
         return partial(self._content, column, int(number)) if place and number.isdecimal() else None
 
+    def rest(self) -> None:
+        """Keep no rows, and no file open, until a picture is asked for again."""
+        self._known, self._passed, self._ahead = None, None, iter(())
+
     def _content(self, column: str, number: int) -> bytes:
         piece = self._piece(number)
         value = piece.batch.column(column)[number - piece.first]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Generic
@@ -115,8 +115,8 @@ class HoldOut(Generic[R]):
         train = tuple(row for row, out in zip(rows, held_out, strict=True) if not out)
         validation = tuple(row for row, out in zip(rows, held_out, strict=True) if out)
         return (
-            Rows(rows.source, train, rows.counted),
-            Rows(f"{rows.source} (held out)", validation, rows.counted),
+            replace(rows, rows=train),
+            replace(rows, source=f"{rows.source} (held out)", rows=validation),
         )
 
 

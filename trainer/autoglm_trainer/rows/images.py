@@ -18,10 +18,10 @@ from autoglm_trainer.errors import DataError
 
 from .cells import text
 from .cleaning import Cleanable
-from .door import Locate, Records
 from .folders import check_size, read_picture
 from .holding_out import HoldOut
 from .reading import read_splits
+from .records import Locate, Records
 from .splits import Rows, Splits, cut, some
 
 
@@ -143,7 +143,7 @@ def picture_of(
     for column, value in ((image_column, image), (label_column, label)):
         if not value.strip():
             raise DataError(f"{where}: {column!r} is empty; fill it in or drop the row")
-    name = f"{records.counted} {number}"
+    name = records.numbering.short(number)
     if read := records.find_picture(image):
         if records.format == "Images":
             return _picture(f"{records.source}: {image}", image, label, number, read)

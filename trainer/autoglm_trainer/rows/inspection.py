@@ -16,9 +16,9 @@ from autoglm_api.catalog import TaskDeclaration
 from . import prompts, questions, tagged, texts
 from .cleaning import Cleanable, Cleaning
 from .conll import column_number
-from .door import Records
 from .holding_out import is_moment
 from .images import LabelledPicture
+from .records import Records
 from .splits import Change, Rows, cut
 
 # Values beyond so many different ones are counted no further, so that memory stays small.
@@ -149,7 +149,7 @@ def conflicts(rows: Rows[Any]) -> list[tuple[str, str]]:
     for row in rows:
         known = first.setdefault(row.unit, row)
         if isinstance(row, texts.LabelledText) and known.labels != row.labels:
-            said = f"{', '.join(row.labels)}; {rows.counted} {known.line} says {', '.join(known.labels)}"
+            said = f"{', '.join(row.labels)}; {rows.numbering.short(known.line)} says {', '.join(known.labels)}"
             found.append((rows.where(row), f"{cut(row.text, 40)}: {said}"))
         if isinstance(row, LabelledPicture) and known.label != row.label:
             found.append((row.name, f"{row.label}; {known.name} is the same picture and says {known.label}"))

@@ -12,8 +12,8 @@ from autoglm_api.study import Data
 from autoglm_api.tables.cells import LARGEST
 from autoglm_trainer.errors import DataError
 
-from .cells import Row, check_characters, optional_text, text, words
-from .door import Records
+from .cells import Row, check_characters, no_column, optional_text, text, words
+from .records import Records
 from .splits import cut
 
 OTHER = "none"
@@ -67,11 +67,8 @@ class Reader:
         """
         for name in (*data.features, *data.ignore):
             if name not in records.columns:
-                found = ", ".join(cut(column, 40) for column in records.columns[:20])
-                raise DataError(
-                    f"{records.source}: no column {name!r}; found: {found} (read as {records.format}); name the right"
-                    " one in data.features or data.ignore"
-                )
+                fields = "data.features or data.ignore"
+                raise no_column(records, records.source, name, records.columns, field=fields)
         left_out = {*(columns[role] for role in _ROLES), *data.ignore}
         free = [column for column in data.features or records.columns if column not in left_out]
         for column in free:

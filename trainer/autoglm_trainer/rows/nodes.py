@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from autoglm_api.study import Data
 from autoglm_trainer.errors import DataError
 
-from .door import Locate, Records, read_records
+from .door import read_records
 from .holding_out import HoldOut
 from .node import Node, Reader
+from .records import Locate, Records
 from .splits import Rows, Splits, cut, some
 
 
@@ -60,12 +61,12 @@ def load_nodes(data: Data, locate: Locate, columns: Mapping[str, str], *, seed: 
                 )
             named[split] = _named(read_records(source, locate), reader, by_name)
         elif own:
-            named[split] = Rows(f"{known.source} ({split})", own, known.counted)
+            named[split] = replace(known, source=f"{known.source} ({split})", rows=own)
     judged = [(split, node) for split, rows in named.items() for node in rows]
     _check_apart(judged, named)
     apart = {node.name for _, node in judged}
     mine = [node for node in known if node.name not in apart and node.label]
-    train = Rows(known.source, tuple(n for n in mine if n.split == "train" or not marked), known.counted)
+    train = replace(known, rows=tuple(n for n in mine if n.split == "train" or not marked))
     if "validation" not in named:
         assert data.validation.fraction is not None, "the spec holds exactly one of source and fraction"
         _check_labels(train)
@@ -87,7 +88,7 @@ def unique(rows: Rows[Node]) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for node in rows:
         if node.name in found:
-            before = rows.where(found[node.name]).removeprefix(f"{rows.source}, ")
+            before = rows.numbering.short(found[node.name].line)
             raise DataError(f"{rows.where(node)}: the node {cut(node.name)} stands in {before} already; keep one")
         found[node.name] = node
     return found

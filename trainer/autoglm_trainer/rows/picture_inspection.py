@@ -10,8 +10,8 @@ from autoglm_api.pictures import PictureError, decode
 from autoglm_trainer.errors import DataError
 
 from .cleaning import Cleaning
-from .door import Locate, Records
 from .images import LabelledPicture, cleanable, picture_of
+from .records import Locate, Records
 from .splits import Change, Rows
 
 
@@ -54,7 +54,7 @@ def inspect_pictures(records: Records, locate: Locate, columns: Mapping[str, str
             broken.append(str(error))
         else:
             read.append(picture)
-    rows = cleaning.without_repetitions(Rows(records.source, tuple(read), records.counted))
+    rows = cleaning.without_repetitions(Rows(records.source, tuple(read), records.numbering))
     return Pictures(rows, cleaning.changes, sizes, tuple(broken))
 
 

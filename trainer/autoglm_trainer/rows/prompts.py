@@ -13,9 +13,9 @@ from autoglm_trainer.errors import DataError
 
 from .cells import text
 from .cleaning import Cleanable
-from .door import Locate, Records
 from .holding_out import HoldOut
 from .reading import read_splits
+from .records import Locate, Records
 from .splits import Rows, Splits, cut, some
 
 

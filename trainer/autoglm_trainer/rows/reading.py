@@ -12,8 +12,9 @@ from autoglm_api.study import Data
 
 from .cells import value_of
 from .cleaning import Cleanable, Cleaning
-from .door import Locate, Numbered, Records, read_records
+from .door import read_records
 from .holding_out import HoldOut, groups_of, times_of
+from .records import Locate, Numbered, Records
 from .splits import R, Rows, Splits
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import JsonValue
@@ -13,15 +13,16 @@ from pydantic import JsonValue
 from autoglm_api.manifest import DataDigests
 from autoglm_trainer.errors import DataError
 
-from .door import Records
+from .numbering import Numbering
+from .records import Records
 
 
 class Row(Protocol):
-    """One row, and the line of its source where it begins."""
+    """One row, and its number in its source."""
 
     @property
     def line(self) -> int:
-        """Counted from 1; a row's number where the file has no lines."""
+        """The line where it begins, from 1, or its number where the file has no lines; see `Numbering`."""
 
     @property
     def content(self) -> JsonValue:
@@ -52,11 +53,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Rows(Generic[R]):
-    """The rows of one source, in its order; `counted`: what their `line` counts, lines or rows."""
+    """The rows of one source, in its order; `numbering`: what their `line` says."""
 
     source: str
     rows: tuple[R, ...]
-    counted: str = "line"
+    numbering: Numbering = field(default_factory=Numbering)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,7 +67,7 @@ class Rows(Generic[R]):
 
     def where(self, row: R) -> str:
         """A row's place as messages name it."""
-        return f"{self.source}, {self.counted} {row.line}"
+        return self.numbering.where(self.source, row.line)
 
     @property
     def digest(self) -> str:
@@ -116,7 +117,7 @@ def some(records: Records, rows: list[R], columns: tuple[str, ...]) -> Rows[R]:
     """
     if not rows:
         raise DataError(f"{records.source}: no rows; it needs at least one with {_and(columns)}")
-    return Rows(records.source, tuple(rows), records.counted)
+    return Rows(records.source, tuple(rows), records.numbering)
 
 
 def cut(value: str, shown: int = 80) -> str:

@@ -13,10 +13,11 @@ from autoglm_api.tables.cells import as_number, as_text, is_missing
 from autoglm_api.tables.history import time_of
 from autoglm_trainer.errors import DataError
 
-from .cells import check_characters
-from .door import Locate, Records, read_records
+from .cells import check_characters, no_column
+from .door import read_records
 from .holding_out import HoldOut
 from .reading import read_splits
+from .records import Locate, Records
 from .splits import Rows, Splits, cut, some
 
 # Where more than this share of the rows repeat others, that is how the table is, and no accident.
@@ -127,11 +128,7 @@ def _features(records: Records, data: Data, roles: Mapping[str, str], answer: st
     }
     for name, field in fields.items():
         if name not in records.columns:
-            found = ", ".join(map(repr, records.columns[:20])) or "none"
-            raise DataError(
-                f"{records.source}: no column {name!r}; found: {found} (read as {records.format});"
-                f" name the right one in {field}"
-            )
+            raise no_column(records, records.source, name, records.columns, field=field)
     left_out = {roles[answer], *data.ignore, *(roles[role] for role in ("group", "entity") if role in roles)}
     features = tuple(name for name in (data.features or records.columns) if name not in left_out)
     for name in features:

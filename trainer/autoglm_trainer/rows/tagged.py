@@ -17,9 +17,9 @@ from autoglm_trainer.errors import DataError
 from .cells import words as words_of
 from .cleaning import Cleanable
 from .conll import column_number
-from .door import Locate, Records
 from .holding_out import HoldOut
 from .reading import read_splits
+from .records import Locate, Records
 from .splits import Rows, Splits, some
 
 _TAG = re.compile(r"[BI]-\S.*")

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from autoglm_api.catalog import TaskDeclaration
 from autoglm_api.tables.cells import as_number, as_text, is_missing, quoted
-from autoglm_trainer.rows.door import Records
+from autoglm_trainer.rows.records import Records
 
 from .detection import described, detect_columns
 

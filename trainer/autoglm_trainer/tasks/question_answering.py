@@ -86,7 +86,7 @@ class AnsweredQuestions:
             for row in rows.rows:
                 if not known[row.context].ids:
                     raise DataError(
-                        f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {row.context[:60]!r};"
+                        f"{rows.where(row)}: the model's tokenizer keeps nothing of {row.context[:60]!r};"
                         " drop the row, or use a model that knows its script"
                     )
 

@@ -33,7 +33,7 @@ class Corpus:
             for row, ids in zip(rows, self.tokens(split, self.base.max_tokens), strict=True):
                 if not ids:
                     raise DataError(
-                        f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {row.text[:80]!r};"
+                        f"{rows.where(row)}: the model's tokenizer keeps nothing of {row.text[:80]!r};"
                         " drop the row, or use a model that knows its script"
                     )
 

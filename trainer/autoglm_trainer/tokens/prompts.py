@@ -45,7 +45,7 @@ class Conversations:
                 for text, ids in ((row.prompt, prompt), (row.answer, answer)):
                     if not ids:
                         raise DataError(
-                            f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of {cut(text)};"
+                            f"{rows.where(row)}: the model's tokenizer keeps nothing of {cut(text)};"
                             " drop the row, or use a model that knows its script"
                         )
 

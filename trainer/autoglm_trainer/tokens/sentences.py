@@ -62,7 +62,7 @@ class SentenceCorpus:
             for row, encoding in zip(rows, encodings, strict=True):
                 if all(word is None for word in encoding.word_ids):
                     raise DataError(
-                        f"{rows.source}, line {row.line}: the model's tokenizer keeps nothing of"
+                        f"{rows.where(row)}: the model's tokenizer keeps nothing of"
                         f" {' '.join(row.words)[:80]!r}; drop the row, or use a model that knows its script"
                     )
             self._longest[split] = max(len(encoding.ids) for encoding in encodings)
