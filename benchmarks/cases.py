@@ -90,6 +90,9 @@ ENTITIES = Case(
     library=LIBRARY,
     aim=REMOVED,
 )
+# The same tests of a model that a few hundred labelled rows have taught.
+FEW_INTENTS = replace(INTENTS, name="text-classification, Banking77, few rows", rows=(308, 308, 770))
+FEW_ENTITIES = replace(ENTITIES, name="token-classification, WNUT17, few rows", rows=(300, 300, 600))
 ANSWERS = Case(
     "question-answering, XQuAD",
     "question-answering",

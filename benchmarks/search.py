@@ -64,7 +64,7 @@ class Size:
 FULL = Size(
     (
         replace(INTENTS, rows=(308, 154, 77), trials=12),
-        replace(ENTITIES, rows=(300, 150, 50), trials=12),
+        replace(ENTITIES, rows=(300, 300, 50), trials=12),
         replace(PAPERS, trials=12),
     ),
     seeds=(1, 2, 3, 4, 5),

@@ -13,6 +13,8 @@ from typing import Any
 from benchmarks.cases import (
     ANSWERS,
     ENTITIES,
+    FEW_ENTITIES,
+    FEW_INTENTS,
     INTENTS,
     LIBRARY,
     LOANS,
@@ -58,7 +60,7 @@ class Size:
     seeds: tuple[int, ...]
 
 
-FULL = Size((INTENTS, ENTITIES, ANSWERS, PAPERS, LOANS, WRITTEN, PROMPTED), seeds=(1, 2, 3))
+FULL = Size((FEW_INTENTS, INTENTS, FEW_ENTITIES, ENTITIES, ANSWERS, PAPERS, LOANS, WRITTEN, PROMPTED), seeds=(1, 2, 3))
 _ONE_POINT = (("parameters", [{"name": "method", "categorical": {"choices": ["head"]}}]),)
 _ONE_STEP = (*LIBRARY[:3], ("epochs", 1), ("batch_size", 64))
 SMALL = Size(
@@ -79,8 +81,8 @@ def run(folder: Path, size: Size) -> Table:
     """
     rows: list[Row] = []
     notes: list[str] = []
-    for case in chosen(size.cases):
-        place = folder / case.task
+    for number, case in enumerate(chosen(size.cases)):
+        place = folder / str(number)
         data = sources(case, place / "data")
         model = case.model(data, place / "model") if callable(case.model) else case.model
         found = [measure(replace(case, model=model), data, seed, place / str(seed)) for seed in size.seeds]
