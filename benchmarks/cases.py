@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,8 +165,8 @@ PROMPTED = replace(
 
 
 def chosen(cases: Sequence[Case]) -> list[Case]:
-    """All, or those whose names have what `AUTOGLM_BENCH_CASES` says."""
-    return [case for case in cases if os.environ.get(CASES_VARIABLE, "") in case.name]
+    """All, or those in whose names the regular expression `AUTOGLM_BENCH_CASES` is found."""
+    return [case for case in cases if re.search(os.environ.get(CASES_VARIABLE, ""), case.name)]
 
 
 def sources(case: Case, folder: Path) -> dict[str, str]:
