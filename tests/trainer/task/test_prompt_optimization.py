@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,19 @@ import pytest
 from optuna.trial import TrialState
 from tests.store.studies import make_study
 from tests.trainer.contract.cases import CASES
-from tests.trainer.task.making import FOLLOWED, Control, make_places, make_run, write_model, write_rows
+from tests.trainer.task.making import (
+    FOLLOWED,
+    TINY,
+    WORDS,
+    Control,
+    make_places,
+    make_run,
+    write_model,
+    write_rows,
+    write_tokenizer,
+)
 from tests.trainer.worker.processes import make_worker
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from autoglm_api.attempts import Limits, TrialAttribute
 from autoglm_api.catalog.prompt_optimization import PROMPT_OPTIMIZATION, TEMPLATES
@@ -313,3 +325,16 @@ def test_what_was_bred_is_noted_and_comes_out_the_same_again(searched: Any) -> N
 def test_every_choice_of_the_default_space_can_be_asked(loaded: Any) -> None:
     for point in PROMPT_OPTIMIZATION.points:
         assert 0 <= loaded.fit(point, Control()).evaluate("validation")["accuracy"] <= 1
+
+
+def test_a_model_that_caps_its_logits_is_asked_and_shipped(tmp_path: Path) -> None:
+    """None of its weights is trained, so that its output layer alone does not say its logits is no hindrance."""
+    sizes = {**TINY, "head_dim": 8, "num_key_value_heads": 2, "vocab_size": 5 + len(dict.fromkeys(WORDS))}
+    capped = Gemma2ForCausalLM(Gemma2Config(**sizes, final_logit_softcapping=0.01, pad_token_id=0, eos_token_id=4))
+    capped.save_pretrained(tmp_path / "model")
+    write_tokenizer(tmp_path / "model")
+    fitted = load(tmp_path, tmp_path / "model").fit({"template": "plain", "shots": 0}, Control())
+    assert 0 <= fitted.evaluate("validation")["accuracy"] <= 1
+    (tmp_path / "exported").mkdir()
+    fitted.export(tmp_path / "exported")
+    assert json.loads((tmp_path / "exported/config.json").read_text())["final_logit_softcapping"] == 0.01

@@ -73,13 +73,16 @@ class BaseModel(Pretrained):
         return tokenizer
 
 
-def load_model(model: ModelSource | None, places: Places, *, writes: bool = False) -> BaseModel:
+def load_model(
+    model: ModelSource | None, places: Places, *, writes: bool = False, trained: bool = True
+) -> BaseModel:
     """Find, check and load the base model.
 
     Args:
         model: the study's `model`.
         places: where it is.
         writes: whether the task needs its output layer too: only a causal language model has one that writes.
+        trained: whether a writer is trained, and not only asked.
 
     Raises:
         SpecError: it cannot be used; the sentence says why and what to do.
@@ -89,7 +92,7 @@ def load_model(model: ModelSource | None, places: Places, *, writes: bool = Fals
     folder = find_model(model, places)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = load_config(model.place, folder)
-    whole = load_whole(model.place, folder, config, device) if writes else None
+    whole = load_whole(model.place, folder, config, device, trained=trained) if writes else None
     backbone = _load_backbone(model.place, folder, config, device) if whole is None else whole.base_model
     loaded = _load_tokenizer(model.place, folder)
     tokenizer, pad_id, pad_token, tokenizer_limit = _plain_tokenizer(model.place, loaded)

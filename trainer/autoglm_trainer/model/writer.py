@@ -40,16 +40,23 @@ class Writer:
     ends: tuple[int, ...]
 
 
-def load_whole(source: str, folder: Path, config: Any, device: torch.device) -> Any:
+def load_whole(source: str, folder: Path, config: Any, device: torch.device, *, trained: bool) -> Any:
     """The causal model of transformers, on its device if that can hold it.
 
+    Args:
+        source: the study's words for the model, for messages.
+        folder: where it is.
+        config: as read from there.
+        device: where it will be.
+        trained: whether it learns by the loss of what its output layer says; else transformers alone asks it.
+
     Raises:
-        SpecError: it is none, or it is one that makes more of hidden states than its output layer says.
+        SpecError: it is none, or, where it is trained, it makes more of hidden states than its output layer says.
     """
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    needed = "text-generation needs one, such as a GLM"
+    needed = "the task needs one, such as a GLM"
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or config.is_encoder_decoder:
         raise SpecError(
             f"model.source {source}: {config.model_type} is not a causal language model:"
@@ -73,10 +80,10 @@ def load_whole(source: str, folder: Path, config: Any, device: torch.device) -> 
                 f"model.source {source}: the folder has no output layer, only the layers below it; use the folder"
                 " that the causal language model was saved to"
             )
-        if not torch.allclose(output(hidden), model(input_ids=ids).logits, rtol=1e-3, atol=1e-3):
+        if trained and not torch.allclose(output(hidden), model(input_ids=ids).logits, rtol=1e-3, atol=1e-3):
             raise SpecError(
                 f"model.source {source}: {type(model).__name__} scales or caps what its output layer says, which"
-                " text-generation does not do yet; use another model"
+                " text-generation does not do yet; use another model, or search its prompts with prompt-optimization"
             )
     return model
 

@@ -58,7 +58,7 @@ def _respondent(run: Run, places: Places, splits: Splits[Answered]) -> Responden
     from autoglm_trainer.prompting.local import LocalModel
     from autoglm_trainer.tokens.prompts import Conversations
 
-    base = load_model(run.model, places, writes=True)
+    base = load_model(run.model, places, writes=True, trained=False)
     conversations = Conversations(base, splits)
     conversations.check()
     writer = conversations.writer
