@@ -27,7 +27,7 @@ from autoglm_store.ledger import best, is_ours
 from autoglm_store.limits import read_fatal, read_limits, read_run
 from autoglm_store.warmstart import Source, importable
 
-from .errors import CliError, SpecChangedError
+from .errors import CliError, SpecChangedError, UsageError
 from .folder import RunFolder, find_run
 from .interrupts import Interrupts
 from .pool import Pool
@@ -70,7 +70,9 @@ class LocalRun:
         Raises:
             BusyError: another supervisor works here.
             SpecChangedError: the file no longer says what the run began with.
+            UsageError: a run that this one begins with is not there; nothing was created or removed.
         """
+        self._refuse_missing_sources(fresh=fresh)
         with self.folder.locked():
             if fresh:
                 self.folder.clear()
@@ -118,14 +120,25 @@ class LocalRun:
         self.study = create_study(self.folder.storage_url, name, wanted, bounds, self._sources(wanted))
         self.stored = read_run(self.study)
 
-    def _sources(self, wanted: Run) -> list[Source] | None:
-        """The runs beside this one that it begins with; None once that is done.
+    def _refuse_missing_sources(self, *, fresh: bool) -> None:
+        begins = fresh or self._ended_before_its_first_result() or not self._has_imported()
+        for name in self.spec.warm_start.from_studies if self.spec.warm_start and begins else ():
+            if name == self.name:
+                raise UsageError(f"spec.warmStart.fromStudies: {name} is this study; name others")
+            try:
+                begun = find_run(name, self.folder.path.parent).has_study
+            except UsageError as error:
+                raise UsageError(f"spec.warmStart.fromStudies: {error}") from error
+            if not begun:
+                raise UsageError(f"spec.warmStart.fromStudies: run {name} has not begun; `autoglm run` it first")
 
-        Raises:
-            UsageError: there is no such run.
-        """
+    def _has_imported(self) -> bool:
         earlier = self._earlier_study()
-        if earlier is not None and StudyAttribute.WARM_START in earlier.user_attrs:
+        return earlier is not None and StudyAttribute.WARM_START in earlier.user_attrs
+
+    def _sources(self, wanted: Run) -> list[Source] | None:
+        """The runs beside this one that it begins with; None once that is done."""
+        if self._has_imported():
             return None
         sources = []
         for name in wanted.warm_start:

@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause
+from autoglm_api.study import WarmStart
 from autoglm_cli.errors import BusyError, CliError, SpecChangedError, UsageError
 from autoglm_cli.finish import export_best
 from autoglm_cli.folder import RunFolder
@@ -67,8 +68,26 @@ def test_a_run_begins_with_what_a_run_beside_it_found(local_run: StartRun) -> No
 
 
 def test_a_run_that_should_begin_with_a_missing_one_does_not_begin(local_run: StartRun) -> None:
-    with pytest.raises(UsageError, match="there is no run nobody"):
-        run(local_run(warmStart={"fromStudies": ["nobody"]}))
+    first = local_run(trials={"max": 1})
+    assert run(first)
+    second = local_run(warmStart={"fromStudies": ["nobody"]})
+    second.folder, second.name = RunFolder(first.folder.path.parent / "second"), "second"
+    with pytest.raises(UsageError, match=r"fromStudies: there is no run nobody in .*; known: small$"):
+        run(second)
+    assert not second.folder.path.exists(), "it would look like a run that has not begun"
+    second.folder.path.mkdir()
+    second.folder.prepare(namespace="default", name="second", file="second.yaml")
+    second.name, second.spec = "third", second.spec.model_copy(update={"warm_start": WarmStart(from_studies=("second",))})
+    with pytest.raises(UsageError, match="run second has not begun"):
+        run(second)
+
+
+def test_a_run_that_should_begin_with_itself_is_kept(local_run: StartRun) -> None:
+    assert run(local_run(trials={"max": 1}))
+    again = local_run(warmStart={"fromStudies": ["small"]})
+    with pytest.raises(UsageError, match="small is this study"), again.opened(fresh=True):
+        pass
+    assert complete(again) == 1
 
 
 def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None:
