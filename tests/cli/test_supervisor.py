@@ -77,7 +77,10 @@ def test_a_run_that_should_begin_with_a_missing_one_does_not_begin(local_run: St
     assert not second.folder.path.exists(), "it would look like a run that has not begun"
     second.folder.path.mkdir()
     second.folder.prepare(namespace="default", name="second", file="second.yaml")
-    second.name, second.spec = "third", second.spec.model_copy(update={"warm_start": WarmStart(from_studies=("second",))})
+    second.name, second.spec = (
+        "third",
+        second.spec.model_copy(update={"warm_start": WarmStart(from_studies=("second",))}),
+    )
     with pytest.raises(UsageError, match="run second has not begun"):
         run(second)
 

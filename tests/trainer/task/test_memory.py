@@ -7,6 +7,7 @@ import gc
 import json
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import torch
 from tests.trainer.task.drawing import write_folder
 from tests.trainer.task.making import WORDS, Control, make_places, make_run, write_rows, write_tokenizer
+from torch.profiler import ProfilerActivity, profile
 from transformers import (
+    AutoModel,
     BertConfig,
     BertModel,
     GlmConfig,
@@ -25,7 +28,8 @@ from transformers import (
     ViTModel,
 )
 
-from autoglm_trainer.model.memory import resident_bytes
+from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, resident_bytes
+from autoglm_trainer.model.network import encode
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuning.picturing import LoadedPictures
 from autoglm_trainer.tuning.task import LoadedTuned
@@ -99,6 +103,30 @@ def test_what_training_takes_is_what_was_estimated_within_a_factor(
         point = {"method": method, "batch_size": 16, "max_length": 64, "epochs": 1}
         ratios[method] = estimated_over_taken(task, point)
     assert all(1 / FACTOR < ratio < FACTOR for ratio in ratios.values()), ratios
+
+
+GROUPED = {**SIZES, "num_key_value_heads": 2, "head_dim": 64, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GlmConfig(**{**GROUPED, "num_hidden_layers": 8}, intermediate_size=704),
+        GlmConfig(**GROUPED, intermediate_size=128),
+        BertConfig(**SIZES, intermediate_size=1024),
+    ],
+    ids=["glm of many layers", "glm of more attention", "bert"],
+)
+def test_a_pass_of_which_nothing_is_kept_takes_hardly_less_than_is_said(config: Any) -> None:
+    model = AutoModel.from_config(config).eval()
+    ids, mask = torch.ones(2, 32, 64, dtype=torch.long)
+    mask[0, -1] = 0  # without padding some kernels take keys as they are
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        encode(model, ids, mask)
+    events = sorted(watched.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    taken = max(accumulate(event.nbytes() for event in events if event.name() == "[memory]"))
+    said = inference_bytes(Shape.of(config, ids.device, dropout=0), Pass(32, 64, 32, 2), half=False)
+    assert 1 < said / taken < 1.25
 
 
 @pytest.fixture(scope="module")

@@ -73,9 +73,7 @@ class BaseModel(Pretrained):
         return tokenizer
 
 
-def load_model(
-    model: ModelSource | None, places: Places, *, writes: bool = False, trained: bool = True
-) -> BaseModel:
+def load_model(model: ModelSource | None, places: Places, *, writes: bool = False, trained: bool = True) -> BaseModel:
     """Find, check and load the base model.
 
     Args:

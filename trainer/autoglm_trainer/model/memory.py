@@ -110,9 +110,17 @@ class Shape:
         return int(layers * through.examples * through.tokens * (token + self._pairs(through)))
 
     def passing(self, through: Pass) -> int:
-        """Numbers that are in use at once besides: about one layer's, in one direction."""
-        token = 3 * self.hidden + 2 * self.queries + (3 if self.gated else 2) * self.inner
-        return through.examples * through.tokens * (token + self._pairs(through))
+        """Numbers that are in use at once in a pass of which nothing is kept: those of the fuller half of a layer.
+
+        Its callers hold the embedded text, the layer's input, and in the second half what attention has made of it. In
+        the first there are the normed input, queries, keys and values, these once more where several heads share them,
+        and what attention answers, twice, since heads are put side by side. In the second the normed input, what comes
+        out of the first matrix (gated: both, in one matrix for GLM), out of the activation, and the product of both.
+        """
+        shared = 2 * self.queries if self.keys < self.queries else 0
+        attention = 3 * self.hidden + 3 * self.queries + 2 * self.keys + shared + self._pairs(through)
+        feed_forward = 4 * self.hidden + (4 if self.gated else 2) * self.inner
+        return through.examples * through.tokens * max(attention, feed_forward)
 
     def on_top(self, through: Pass) -> int:
         """Numbers of 32 bits between the backbone and the logits: all layers' states, normed, and weighed."""
@@ -141,6 +149,14 @@ def inference_bytes(shape: Shape, through: Pass, *, half: bool) -> int:
     """Bytes of a pass of which nothing is kept."""
     passing = (2 if half else _SINGLE) * shape.passing(through)
     return int(_WASTE * (passing + _SINGLE * (through.answers * through.outputs + shape.on_top(through))))
+
+
+def library_bytes(device: torch.device) -> int:
+    """What a GPU's libraries keep for themselves: cuBLAS and cuBLASLt each a workspace, of 32 MiB from Hopper on.
+
+    Older GPUs have smaller ones: https://docs.nvidia.com/cuda/cublas/#cublassetworkspace.
+    """
+    return 2 * 32 * 2**20 if device.type == "cuda" else 0
 
 
 def resident_bytes() -> int:

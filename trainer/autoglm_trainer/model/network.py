@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +51,15 @@ def encode(backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor, *, la
 
     Weights of 16 bits on a GPU compute under autocast.
     """
+    config: Any = backbone.config  # a transformers config has no useful type
+    # A decoder would keep keys and values of all its layers for tokens that never come.
+    asked = {"use_cache": False} if getattr(config, "use_cache", False) else {}
     halved = input_ids.is_cuda and next(backbone.parameters()).dtype != torch.float32
     with torch.autocast("cuda", half_type(input_ids.device)) if halved else nullcontext():
         if layers:
-            every = backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+            every = backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, **asked)
             return torch.stack(every.hidden_states)
-        hidden: Tensor = backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden: Tensor = backbone(input_ids=input_ids, attention_mask=attention_mask, **asked).last_hidden_state
     return hidden
 
 

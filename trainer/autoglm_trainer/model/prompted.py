@@ -92,17 +92,15 @@ class Prompted(Guided):
         self.prompt = prompt
 
     @override
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, *, output_hidden_states: bool = False
-    ) -> BaseModelOutput:
-        """(batch, tokens) twice → hidden states (batch, tokens, hidden)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **asked: bool) -> BaseModelOutput:
+        """(batch, tokens) twice, and what else the model is asked for → hidden states (batch, tokens, hidden)."""
         embedded = self.model.get_input_embeddings()(input_ids)  # type: ignore[operator]
         prompt = self.prompt(embedded, attention_mask).to(embedded.dtype)
         found = self.model(
             inputs_embeds=torch.cat([prompt.expand(embedded.shape[0], -1, -1), embedded], dim=1),
             attention_mask=self._mask(attention_mask),
             position_ids=positions(self.model, self.length, input_ids.shape[1], input_ids.device),
-            output_hidden_states=output_hidden_states,
+            **asked,
         )
         every = tuple(hidden[:, self.length :] for hidden in found.hidden_states or ())
         return BaseModelOutput(last_hidden_state=found.last_hidden_state[:, self.length :], hidden_states=every or None)
@@ -142,10 +140,8 @@ class Prefixed(Guided):
         return cls(model, Prefix(keys, values))
 
     @override
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, *, output_hidden_states: bool = False
-    ) -> BaseModelOutput:
-        """(batch, tokens) twice → hidden states (batch, tokens, hidden)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **asked: bool) -> BaseModelOutput:
+        """(batch, tokens) twice, and what else the model is asked for → hidden states (batch, tokens, hidden)."""
         cache, dtype = DynamicCache(), next(self.model.parameters()).dtype
         for layer, (keys, values) in enumerate(zip(self.prefix.keys, self.prefix.values, strict=True)):
             size = (input_ids.shape[0], -1, -1, -1)
@@ -155,7 +151,7 @@ class Prefixed(Guided):
             attention_mask=self._mask(attention_mask),
             past_key_values=cache,
             position_ids=positions(self.model, 0, input_ids.shape[1], input_ids.device),
-            output_hidden_states=output_hidden_states,
+            **asked,
         )
         return BaseModelOutput(last_hidden_state=found.last_hidden_state, hidden_states=found.hidden_states)
 

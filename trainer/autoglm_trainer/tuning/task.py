@@ -33,7 +33,15 @@ from autoglm_trainer.model.graph import (
     write_tokenizer,
     write_weights,
 )
-from autoglm_trainer.model.memory import Pass, Shape, inference_bytes, limit_bytes, resident_bytes, training_bytes
+from autoglm_trainer.model.memory import (
+    Pass,
+    Shape,
+    inference_bytes,
+    library_bytes,
+    limit_bytes,
+    resident_bytes,
+    training_bytes,
+)
 from autoglm_trainer.model.network import Network, numbers
 from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.model.prompted import Guided
@@ -189,6 +197,7 @@ class LoadedTuned(Generic[P, B]):
             training_bytes(shape, trained, footprint, half=base.half is not None),
             inference_bytes(shape, replace(trained, examples=INFERENCE_BATCH), half=not base.is_float32),
         )
+        needed += library_bytes(base.device)
         on_gpu = base.device.type == "cuda"
         return MemoryEstimate(
             # On a CPU all ranks share the container's memory; of GPUs each has its own.
