@@ -32,7 +32,7 @@ from .folder import RunFolder, find_run
 from .interrupts import Interrupts
 from .pool import Pool
 from .progress import Progress
-from .results import ending, results_table
+from .results import ending, print_results
 from .supervisor import WORKER, Supervisor
 
 FAILED = frozenset({Reason.TOO_MANY_FAILED, Reason.SPEC_ERROR, Reason.DATA_ERROR})
@@ -203,7 +203,7 @@ class LocalRun:
         trials, bounds = self.study.get_trials(deepcopy=False), read_limits(self.study)
         if any(trial.params for trial in trials):
             self.console.print()
-            self.console.print(results_table(trials, self.stored, bounds))
+            print_results(self.console, trials, self.stored, bounds)
             self.console.print()
         told = ending(reason, trials, bounds, read_fatal(self.study))
         if reason in FAILED:

@@ -25,12 +25,12 @@ def report(
     from autoglm_store.limits import read_limits, read_run
 
     from .local import open_study
-    from .results import results_table
+    from .results import print_results
 
     study = open_study(run)
     trials = study.get_trials(deepcopy=False)
     console = Console(highlight=False)
-    console.print(results_table(trials, read_run(study), read_limits(study)))
+    print_results(console, trials, read_run(study), read_limits(study))
     if not run.report.is_file():
         raise CliError(f"{run.path} has no report yet; `autoglm run` writes it when the search is over")
     console.print(f"\nreport  {run.report}", soft_wrap=True)

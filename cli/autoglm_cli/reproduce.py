@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from autoglm_api.attempts import Owner, TrialAttribute
 from autoglm_api.environment import WorkerEnvironment
@@ -19,6 +18,7 @@ from .errors import CliError, UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, find_run
 from .machine import cores
+from .sections import Columns, Row, print_table
 
 if TYPE_CHECKING:
     import optuna
@@ -55,7 +55,7 @@ def reproduce(
     _set_threads(study, chosen)
     found = _reproduce(url, study, chosen, claims)
     console = Console(highlight=False)
-    console.print(_table(found, tolerance))
+    _print(console, found, tolerance)
     for sentence in found.changed:
         console.print(f"not as it was: {sentence}", style="yellow")
     odd = [figure.name for figure in found.figures if not figure.agrees(tolerance)]
@@ -139,14 +139,11 @@ def _reproduce(url: str, study: optuna.Study, trial: FrozenTrial, claims: Path |
             raise CliError(str(error)) from error
 
 
-def _table(found: Reproduction, tolerance: float) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("VALUE")
-    table.add_column("STUDY", justify="right")
-    table.add_column("NOW", justify="right")
-    table.add_column("")
+def _print(console: Console, found: Reproduction, tolerance: float) -> None:
+    columns: Columns = {"VALUE": "left", "STUDY": "right", "NOW": "right", "": "left"}
+    rows: list[Row] = []
     for figure in found.figures:
         verdict, style = ("equal", "") if figure.agrees(tolerance) else ("differs", "red")
         now = "none" if figure.now is None else f"{figure.now:.8g}"
-        table.add_row(figure.name, f"{figure.stored:.8g}", now, verdict, style=style)
-    return table
+        rows.append(((figure.name, f"{figure.stored:.8g}", now, verdict), style))
+    print_table(console, columns, rows)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from optuna.trial import FrozenTrial
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from autoglm_api.attempts import Fatal, Limits
 from autoglm_api.conditions import Reason
@@ -14,6 +13,7 @@ from autoglm_api.run import Run
 from autoglm_store.front import front
 from autoglm_store.ledger import LogicalTrial, counts, logical_trials, top
 
+from .sections import Columns, print_table
 from .story import duration, number, parameters, seconds, state_of
 
 MAX_ROWS = 30
@@ -42,8 +42,8 @@ def ending(reason: Reason, trials: Sequence[FrozenTrial], limits: Limits, fatal:
     return f"{told}: {', '.join(named)}"
 
 
-def results_table(trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> Table:
-    """All logical trials, candidates first and ranked, of several objectives those on the Pareto front marked.
+def print_results(console: Console, trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> None:
+    """A table of all logical trials, candidates first and ranked, of several objectives those on the front marked.
 
     At most thirty rows.
     """
@@ -54,30 +54,28 @@ def results_table(trials: Sequence[FrozenTrial], run: Run, limits: Limits) -> Ta
         logical_trials(trials, limits),
         key=lambda trial: (ranks.get(trial.last.number, len(trials) + 1), trial.last.number),
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
-    table.add_column("RANK", justify="right")
-    table.add_column("TRIAL", justify="right")
-    if several:
-        table.add_column("FRONT")
-    for objective in run.objectives:
-        table.add_column(objective.metric.upper(), justify="right")
-    table.add_column("TIME", justify="right")
-    table.add_column("STATE")
-    table.add_column("PARAMETERS", overflow="fold")
-    for trial in logical[:MAX_ROWS]:
-        table.add_row(*_row(trial, ranks, marked, run, limits), style=_style(trial, ranks))
+    columns: Columns = {
+        "RANK": "right",
+        "TRIAL": "right",
+        **({"FRONT": "left"} if several else {}),
+        **{objective.metric.upper(): "right" for objective in run.objectives},
+        "TIME": "right",
+        "STATE": "left",
+        "PARAMETERS": "left",
+    }
+    rows = [(_row(trial, ranks, marked, run, limits), _style(trial, ranks)) for trial in logical[:MAX_ROWS]]
     if len(logical) > MAX_ROWS:
-        empty = [""] * (len(table.columns) - 2)
-        table.add_row(*empty, f"… {len(logical) - MAX_ROWS} more", "")
-    return table
+        empty = [""] * (len(columns) - 2)
+        rows.append(((*empty, f"… {len(logical) - MAX_ROWS} more", ""), ""))
+    print_table(console, columns, rows)
 
 
 def _row(
     trial: LogicalTrial, ranks: Mapping[int, int], marked: Collection[int], run: Run, limits: Limits
-) -> tuple[Text, ...]:
+) -> tuple[str, ...]:
     last = trial.last
     mark = ["●" if last.number in marked else ""] if len(run.objectives) > 1 else []
-    cells = (
+    return (
         str(ranks.get(last.number, "")),
         str(trial.attempts[0].number),
         *mark,
@@ -86,7 +84,6 @@ def _row(
         state_of(trial, limits, run),
         parameters(last.params),
     )
-    return tuple(Text(cell) for cell in cells)
 
 
 def _style(trial: LogicalTrial, ranks: Mapping[int, int]) -> str:

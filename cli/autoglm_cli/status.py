@@ -12,8 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from autoglm_api.names import STUDY_PLURAL
 from autoglm_api.study import GROUP
@@ -21,6 +19,7 @@ from autoglm_api.study import GROUP
 from .errors import CliError, UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder, find_run, runs_in
+from .sections import Columns, print_table
 
 KUBECTL_SECONDS = 30
 
@@ -51,12 +50,9 @@ def status(
         where = "in the cluster" if everywhere else f"in namespace {namespace}" if namespace else f"in {root}"
         typer.echo(f"no studies {where}")
         return
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
-    for title in ("NAME", "STATE", "TRIALS", "BEST", "MODEL"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, (row.name, row.state, row.trials, row.best, row.model)))
-    Console(highlight=False).print(table)
+    cells = [(row.name, row.state, row.trials, row.best, row.model) for row in rows]
+    columns: Columns = dict.fromkeys(("NAME", "STATE", "TRIALS", "BEST", "MODEL"), "left")
+    print_table(Console(highlight=False), columns, [(each, "") for each in cells])
 
 
 def local_row(run: RunFolder) -> Row:
