@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -178,7 +179,7 @@ def _sentence(detail: ErrorDetails, name: str, known: Sequence[str]) -> str:
             choices = re.findall(r"'([^']*)'", str(context["expected"]))
             return f"must be one of {', '.join(choices)}, {got}"
         case "string_pattern_mismatch":
-            return f"{_pattern(str(context['pattern']))}, {got}"
+            return f"{_pattern(str(context['pattern']))}, {got}{_meant(str(detail['input']), detail['loc'])}"
         case "finite_number":
             return f"must be a finite number, {got}"
         case "datetime_parsing" | "datetime_from_date_parsing" | "datetime_type" | "timezone_aware":
@@ -235,9 +236,18 @@ def _pattern(pattern: str) -> str:
     schemes = re.match(r"\^\(([a-z|0-9]+)\)://", pattern)
     if schemes:
         known = ", ".join(f"{scheme}://" for scheme in schemes[1].split("|"))
-        return f"must begin with one of {known} and have no spaces"
+        return f"must begin with one of {known} and have no spaces, ? or #"
     if pattern.startswith("^[0-9.]+("):
         return "must be a quantity such as 2, 500m or 16Gi"
     if pattern.startswith("^[a-z0-9]"):
         return "must be a lower-case name of letters, digits and -"
     return f"must match {pattern}"
+
+
+def _meant(value: str, location: tuple[int | str, ...]) -> str:
+    """How a place is written of which somebody gave the name alone, as a sentence's end."""
+    if location[-1:] != ("source",) or re.match(r"(?!file://)[A-Za-z0-9]+:", value):
+        return ""
+    if "model" in location and re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+        return f"; of the hub's repository it is hf://{value}"
+    return f"; of a file here it is file://{quote(value.removeprefix('file://').removeprefix('./'), safe='/%*')}"

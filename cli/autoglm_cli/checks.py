@@ -64,9 +64,11 @@ def check(document: Document) -> Checked:
     found = [*_frame_problems(data, kind, version)]
     spec: StudySpec | EndpointSpec | None = None
     if kind in SPECS and isinstance(data.get("spec"), Mapping):
-        given = with_recognised_columns(data["spec"], Path(document.file).parent)
+        given, unknown = with_recognised_columns(data["spec"], Path(document.file).parent)
         spec, wrong = _read_spec(SPECS[kind], given)
         found += wrong
+        if unknown and any(problem.path == ("spec", "task") for problem in wrong):
+            found.append(Problem(("spec", "data", "train", "source"), unknown))
     ordered = sorted(_once(found), key=lambda problem: document.line(problem.path))
     warnings = tuple(_warnings(spec)) if isinstance(spec, StudySpec) and not found else ()
     return Checked(

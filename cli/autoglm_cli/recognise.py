@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from autoglm_api.catalog import AUTO, TASKS, recognised_roles
+from autoglm_api.locations import locate
 
 from .pictures import local_pictures
 from .sources import FILE, files_here
 
 _HEADER_BYTES = 2**20
+# The encoding of a text is told by all of it, which must not take a second.
+_LARGE = 2**25
+_NOT_READ_WHOLE = (".parquet", ".arrow", ".feather")
+_OF_TRAINER = ("fsspec", "huggingface_hub", "pyarrow")
+_SHOWN = 10
 
 
-def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> tuple[Mapping[str, Any], str | None]:
     """The raw spec with `data.columns` filled in, where `task` is `auto`, none is named, and the rows are here.
 
     Where only an answer is recognised, `data.features` names the other columns: it is a table.
@@ -24,29 +32,45 @@ def with_recognised_columns(spec: Mapping[str, Any], folder: Path) -> Mapping[st
     Args:
         spec: as it stands in the document; whatever is wrong with it is left for the check to say.
         folder: where relative `file://` sources begin.
+
+    Returns:
+        the spec, and why nothing was recognised in rows that should be here.
     """
     data = spec.get("data")
     if spec.get("task") != AUTO or not isinstance(data, Mapping) or data.get("columns") or data.get("edges"):
-        return spec
+        return spec, None
     train = data.get("train")
     source = train.get("source") if isinstance(train, Mapping) else None
     if not isinstance(source, str) or not source.startswith(FILE):
-        return spec
+        return spec, None
     here = files_here(source, folder)
-    names = header(here[0]) if here else ()
+    if not here:
+        return spec, f"{source} is not on this machine, so its columns are not known"
+    try:
+        names = header(here[0])
+    except ValueError as error:
+        return spec, str(error)
     columns = recognised_roles(TASKS, names)
     if not columns:
-        return spec
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") or "none"
+        return spec, f"its columns have no names that say their roles: {shown}; name the roles in data.columns"
     known = [task.columns[role] for task in TASKS.values() for role in columns if role in task.columns]
     others = [name for name in names if name not in columns.values()] if all(each.answer for each in known) else []
-    return {**spec, "data": {"features": others, **data, "columns": columns}}
+    return {**spec, "data": {"features": others, **data, "columns": columns}}, None
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The columns' names of a CSV or JSON lines file, or of pictures in folders; empty where there are none."""
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        # Folders of pictures by class have these roles whatever they are called.
-        return ("image", "label") if next(local_pictures(path), None) else ()
+    """The columns' names of a file of rows, or of pictures in folders; empty where there are none.
+
+    Without the trainer's packages, and of large texts, it is the first line alone: of CSV or JSON lines.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if (path.is_dir() or path.suffix.lower() == ".zip") and next(local_pictures(path), None):
+        return ("image", "label")  # folders of pictures by class have these roles whatever they are called
+    if all(map(find_spec, _OF_TRAINER)) and (path.stat().st_size <= _LARGE or path.suffix in _NOT_READ_WHOLE):
+        return _header_of_any(path)
     try:
         with path.open("rb") as file:
             first = file.readline(_HEADER_BYTES).decode("utf-8-sig").strip()
@@ -59,3 +83,15 @@ def header(path: Path) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(row) if isinstance(row, dict) else ()
+
+
+def _header_of_any(path: Path) -> tuple[str, ...]:
+    from autoglm_trainer.errors import TrainerError
+    from autoglm_trainer.rows.door import read_records
+
+    try:
+        records = read_records(path.as_uri(), partial(locate, claims_root=Path("/"), credentials={}))
+    except TrainerError as error:
+        raise ValueError(str(error)) from error
+    # Columns of CoNLL have numbers, and are always these two.
+    return ("tokens", "tags") if records.format == "CoNLL" else (*records.columns, *records.pictures)

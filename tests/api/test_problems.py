@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "data": {"train": {"source": "file:///data/train.jsonl"}},
     "objectives": [{"metric": "f1_macro", "direction": "Maximize"}],
 }
-SCHEMES = "hf://, s3://, gs://, file://, pvc://, package:// and have no spaces"
+SCHEMES = "must begin with one of hf://, s3://, gs://, file://, pvc://, package:// and have no spaces, ? or #"
 
 
 def found(**changes: Any) -> list[str]:
@@ -43,7 +43,14 @@ def found(**changes: Any) -> list[str]:
         ),
         ({"objectives": []}, "spec.objectives: must have at least 1 members, got []"),
         ({"data": {"train": {}}}, "spec.data.train.source: is required"),
-        ({"model": {"source": "a/model"}}, f'spec.model.source: must begin with one of {SCHEMES}, got "a/model"'),
+        (
+            {"model": {"source": "a/model"}},
+            f'spec.model.source: {SCHEMES}, got "a/model"; of the hub\'s repository it is hf://a/model',
+        ),
+        (
+            {"data": {"train": {"source": "./my rows/a*.csv"}}},
+            f'spec.data.train.source: {SCHEMES}, got "./my rows/a*.csv"; of a file here it is file://my%20rows/a*.csv',
+        ),
         (
             {"budget": {"deadline": "2026-12-01T18:00"}},
             'spec.budget.deadline: must be a time with its zone, such as 2026-12-01T18:00:00Z, got "2026-12-01T18:00"',

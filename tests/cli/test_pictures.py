@@ -44,7 +44,8 @@ def test_auto_recognises_pictures_and_a_server_is_asked_about_one_of_them(source
         "data": {"train": {"source": sources[kind].as_uri()}},
         "objectives": [{"metric": "accuracy", "direction": "Maximize"}],
     }
-    spec = StudySpec.model_validate(with_recognised_columns(written, Path("/")))
+    recognised, _ = with_recognised_columns(written, Path("/"))
+    spec = StudySpec.model_validate(recognised)
     assert spec.data.columns == {"image": "image", "label": "label"}
     run = freeze(spec, namespace="lab", name="shapes", uid="0-1", artifacts_uri="file:///nowhere")
     assert run.task == "image-classification"
@@ -59,4 +60,7 @@ def test_auto_recognises_pictures_and_a_server_is_asked_about_one_of_them(source
 def test_a_folder_of_other_things_is_no_folder_of_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     written = {"task": "auto", "data": {"train": {"source": tmp_path.as_uri()}}}
-    assert with_recognised_columns(written, Path("/")) == written
+    given, why = with_recognised_columns(written, Path("/"))
+    assert given == written
+    assert why is not None
+    assert "is a folder, not a file; none of the 1 files below is an image" in why

@@ -28,6 +28,7 @@ def read_splits(
     hold_out: Callable[[Rows[R]], HoldOut[R]],
     seed: int,
     cleanable: Cleanable | None = None,
+    opened: Records | None = None,
 ) -> Splits[R]:
     """Read all sources; clean the training rows, and hold out validation rows, as the study says.
 
@@ -38,11 +39,12 @@ def read_splits(
         hold_out: training rows → how to draw from them, where the study names a fraction.
         seed: chooses the sample and the held-out rows.
         cleanable: what cleaning may do to this task's training rows; None = nothing.
+        opened: the records of the training rows, for whoever had to look at them before.
 
     Raises:
         DataError: with the sentence for the user.
     """
-    records = read_records(data.train.source, locate)
+    records = opened or read_records(data.train.source, locate)
     if data.train.limit is not None:
         records = records.through(sampled(data.train.limit, seed))
     cleaning = Cleaning(records, cleanable) if cleanable and data.cleaning == "Standard" else None

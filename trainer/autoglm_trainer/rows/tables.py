@@ -98,7 +98,8 @@ def load_table(data: Data, locate: Locate, *, roles: Mapping[str, str], answer: 
     if split.fraction is not None and "time" in roles and not split.group_by:
         by_time = split.model_copy(update={"time_by": split.time_by or roles["time"]})
         data = data.model_copy(update={"validation": by_time})
-    features = _features(read_records(data.train.source, locate), data, roles, answer)
+    opened = read_records(data.train.source, locate)
+    features = _features(opened, data, roles, answer)
     kept = (roles[role] for role in ("time", "entity") if role in roles)
     names = tuple(dict.fromkeys([*features, *kept]))
     is_class = answer == "label"
@@ -107,7 +108,12 @@ def load_table(data: Data, locate: Locate, *, roles: Mapping[str, str], answer: 
         single="no class has two rows that differ" if is_class else "all are alike",
     )
     splits = read_splits(
-        data, locate, lambda records: _read(records, names, roles, answer), hold_out=lambda _: hold_out, seed=seed
+        data,
+        locate,
+        lambda records: _read(records, names, roles, answer),
+        hold_out=lambda _: hold_out,
+        seed=seed,
+        opened=opened,
     )
     return TableRows(splits, names, features, roles, data.ignore)
 
