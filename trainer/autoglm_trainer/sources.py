@@ -94,7 +94,7 @@ def _names(uri: str, folder: Location, refusal: type[TrainerError]) -> list[str]
         raise refusal(f"{uri}: there is no such folder; {_where(folder)}") from error
     except Exception as error:
         raise explain(uri, folder, error, refusal) from error
-    return [each["name"].rsplit("/", 1)[-1] for each in listed if each["type"] == "file"]
+    return [name for each in listed if each["type"] == "file" and (name := each["name"].rsplit("/", 1)[-1])]
 
 
 def is_folder(uri: str, location: Location, refusal: type[TrainerError]) -> bool:
@@ -121,10 +121,16 @@ def list_files(uri: str, location: Location, refusal: type[TrainerError]) -> dic
         found: dict[str, dict[str, Any]] = file_system(location).find(location.path, detail=True)
     except Exception as error:
         raise explain(uri, location, error, refusal) from error
-    if not found:
-        raise refusal(f"{uri}: there is no such folder, or it is empty; check the path")
     root = location.path.strip("/")
-    return {path.strip("/").removeprefix(root).lstrip("/"): int(info["size"]) for path, info in found.items()}
+    files = {
+        path.strip("/").removeprefix(root).lstrip("/"): int(info["size"])
+        for path, info in found.items()
+        if not path.endswith("/")  # how consoles mark a folder in a store that has none
+    }
+    files.pop("", None)
+    if not files:
+        raise refusal(f"{uri}: there is no such folder, or it is empty; check the path")
+    return files
 
 
 def download_file(uri: str, location: Location, target: Path, refusal: type[TrainerError]) -> None:

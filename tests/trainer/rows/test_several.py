@@ -121,7 +121,9 @@ def test_a_folder_of_other_files_is_refused_with_some_of_them(tmp_path: Path) ->
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text("text,label\na,b\n")
     said = refusal(tmp_path, "")
-    assert "not the numbered parts of one table (test.csv, train.csv); name a file in it, several by a pattern" in said
+    assert (
+        "not the numbered parts of one table ('test.csv', 'train.csv'); name a file in it, several by a pattern" in said
+    )
     assert "there is no such folder" in refusal(tmp_path, "none/part-*")
 
 

@@ -33,8 +33,10 @@ def endpoint(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempP
     with running_s3() as url:
         store = fsspec.filesystem("s3", key="lab", secret="secret", endpoint_url=url)
         store.mkdir("lab")
-        for file in folder.glob("*.jsonl"):
-            store.put(str(file), f"lab/rows/{file.name}")
+        store.put(str(folder / "train.jsonl"), "lab/rows/train.jsonl")
+        for file in folder.glob("part-*"):
+            store.put(str(file), f"lab/parts/{file.name}")
+        store.call_s3("put_object", Bucket="lab", Key="parts/", Body=b"")  # as consoles make folders
         store.put(str(folder / "shapes"), "lab/shapes", recursive=True)
         for file in model_folder("bert").iterdir():
             store.put(str(file), f"lab/models/tiny/{file.name}")
@@ -62,10 +64,10 @@ def test_several_objects_are_one_source_and_none_is_told(endpoint: str, tmp_path
         spec = {"train": {"source": source}, "cleaning": "Off"}
         return load_texts(Data.model_validate(spec), places.data, seed=0).splits
 
-    parts = load("s3://lab/rows/part-*.jsonl")
-    assert parts.digests == load("s3://lab/rows/train.jsonl").digests
+    parts = load("s3://lab/parts/part-*.jsonl")
+    assert parts.digests == load("s3://lab/parts").digests == load("s3://lab/rows/train.jsonl").digests
     last = max((*parts.train, *parts.validation), key=lambda row: row.line)
-    assert parts.train.where(last) == "s3://lab/rows/part-2 #.jsonl, line 10"
+    assert parts.train.where(last) == "s3://lab/parts/part-2 #.jsonl, line 10"
     with pytest.raises(DataError, match=r"s3://lab/rows/test-\*: no file there has such a name"):
         load("s3://lab/rows/test-*")
     with pytest.raises(DataError, match="check bucket, key and AWS_ENDPOINT_URL"):

@@ -11,6 +11,7 @@ from autoglm_trainer.errors import DataError
 from .delimited import HEADLESS
 from .numbering import number_of
 from .records import Numbered, Records
+from .splits import cut
 
 _SHOWN = 3
 
@@ -27,7 +28,8 @@ def rows_of_folder(source: str, paths: Collection[str]) -> list[str]:
     """
     if parts := numbered_parts(paths):
         return parts
-    shown = ", ".join(sorted(paths)[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
+    first = [cut(path, 40) for path in sorted(paths, key=lambda path: (path.count("/"), path))[:_SHOWN]]
+    shown = ", ".join([*first, "…"] if len(paths) > _SHOWN else first)
     raise DataError(
         f"{source} is a folder, not a file; none of the {len(paths)} files below is an image, and they are not the"
         f" numbered parts of one table ({shown}); name a file in it, several by a pattern such as"
