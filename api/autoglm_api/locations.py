@@ -15,6 +15,7 @@ from .stores import STORES
 _HUB_FILE = re.compile(
     r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>refs/(convert/[\w.-]+|pr/\d+)|[^/]+))?/(?P<path>.+)"
 )
+_HUB_MODEL = re.compile(r"hf://(?!datasets/)[^/@]+(/[^/@]+)?/?")
 _HUB_PARQUET = {"~parquet": "refs/convert/parquet"}
 CLAIM = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
@@ -78,6 +79,17 @@ def check_rows_uri(uri: str) -> str:
     return check_pattern(uri)
 
 
+def check_model_uri(uri: str) -> str:
+    """The same URI, if it may name a model.
+
+    Raises:
+        ValueError: it names something else of the hub than a repository of a model.
+    """
+    if uri.startswith("hf://") and not _HUB_MODEL.fullmatch(uri):
+        raise ValueError(f"{uri} names no model; write hf://<owner>/<name>, and its branch, tag or commit in revision")
+    return uri
+
+
 def locate_rows(uri: str, *, claims_root: Path, credentials: Mapping[str, str]) -> Location:
     """As `locate`, for rows, which may also be a file of a data set on the Hugging Face hub.
 
@@ -99,7 +111,11 @@ def _locate_on_hub(uri: str, credentials: Mapping[str, str]) -> Location:
     parts = _HUB_FILE.fullmatch(uri)
     path = unquote(parts["path"]) if parts else ""
     if parts is None or ".." in path.split("/"):
-        raise ValueError(f"{uri} names no file of a data set; write hf://datasets/<owner>/<name>@<revision>/<path>")
+        form = "hf://datasets/<owner>/<name>@"
+        raise ValueError(
+            f"{uri} names no file of a data set; write {form}<revision>/<path>, or"
+            f" {form}~parquet/<subset>/<split>/*.parquet for the Parquet files that the hub itself makes"
+        )
     revision = unquote(parts["revision"] or "")
     options = {
         "repository": parts["repository"],

@@ -16,6 +16,10 @@ from pydantic_core import ErrorDetails
 FieldPath = tuple[str | int, ...]
 
 _SHOWN = 80
+_HUB_PAGE = re.compile(
+    r"https://(huggingface|hf)\.co/(?P<kind>datasets/)?(?P<name>[^/?#]+/[^/?#]+)"
+    r"(/(blob|resolve|raw|tree)/(?P<revision>refs%2F[^/]+|[^/?#]+)(?P<path>/[^?#]+)?)?/?([?#].*)?"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -245,9 +249,14 @@ def _pattern(pattern: str) -> str:
 
 
 def _meant(value: str, location: tuple[int | str, ...]) -> str:
-    """How a place is written of which somebody gave the name alone, as a sentence's end."""
-    if location[-1:] != ("source",) or re.match(r"(?!file://)[A-Za-z0-9]+:", value):
+    """How a place is written of which a path, a repository's name or the hub's page was given; a sentence's end."""
+    if location[-1:] != ("source",):
+        return ""
+    if page := _HUB_PAGE.fullmatch(value):
+        revision = f"@{page['revision']}{page['path'] or ''}" if page["revision"] and page["kind"] else ""
+        return f"; on the hub it is hf://{page['kind'] or ''}{page['name']}{revision}"
+    if re.match(r"(?!file://)[A-Za-z0-9]+:", value):
         return ""
     if "model" in location and re.fullmatch(r"[\w.-]+/[\w.-]+", value):
-        return f"; of the hub's repository it is hf://{value}"
+        return f"; on the hub it is hf://{value}"
     return f"; of a file here it is file://{quote(value.removeprefix('file://').removeprefix('./'), safe='/%*')}"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from .base import Identifier, Model, Name, Number, Scalar
-from .locations import check_rows_uri
+from .locations import check_model_uri, check_rows_uri
 from .parts import ArtifactUri, EndpointUrl, PodOptions, Resources, SecretKeyRef, SecretRef, SourceUri
 from .pruners import Pruner, check_pruner
 from .samplers import Sampler, check_sampler
@@ -19,6 +19,7 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 RowsUri = Annotated[SourceUri, AfterValidator(check_rows_uri)]
+ModelUri = Annotated[SourceUri, AfterValidator(check_model_uri)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -33,7 +34,7 @@ class ModelEndpoint(Model):
 class ModelSource(Model):
     """The base model: a folder, a Python package with weights, a hub repository at a revision, or an endpoint."""
 
-    source: SourceUri | None = None
+    source: ModelUri | None = None
     revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=128)] | None = None
     endpoint: ModelEndpoint | None = None
     secret_ref: SecretRef | None = None

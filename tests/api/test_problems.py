@@ -18,6 +18,8 @@ GOOD: dict[str, Any] = {
     "data": {"train": {"source": "file:///data/train.jsonl"}},
     "objectives": [{"metric": "f1_macro", "direction": "Maximize"}],
 }
+NO_MODEL = "names no model; write hf://<owner>/<name>, and its branch, tag or commit in revision"
+TRAIN = "spec.data.train.source"
 SCHEMES = "must begin with one of hf://, s3://, gs://, file://, pvc://, package:// and have no spaces, ? or #"
 
 
@@ -45,11 +47,19 @@ def found(**changes: Any) -> list[str]:
         ({"data": {"train": {}}}, "spec.data.train.source: is required"),
         (
             {"model": {"source": "a/model"}},
-            f'spec.model.source: {SCHEMES}, got "a/model"; of the hub\'s repository it is hf://a/model',
+            f'spec.model.source: {SCHEMES}, got "a/model"; on the hub it is hf://a/model',
+        ),
+        (
+            {"data": {"train": {"source": "https://hf.co/datasets/a/b/resolve/v1/c.csv?x=1"}}},
+            f'{TRAIN}: {SCHEMES}, got "https://hf.co/datasets/a/b/resolve/v1/c.csv?x=1"; on the hub it is hf://datasets/a/b@v1/c.csv',
         ),
         (
             {"data": {"train": {"source": "./my rows/a*.csv"}}},
             f'spec.data.train.source: {SCHEMES}, got "./my rows/a*.csv"; of a file here it is file://my%20rows/a*.csv',
+        ),
+        (
+            {"model": {"source": "hf://a/b@v"}},
+            f"spec.model.source: hf://a/b@v {NO_MODEL}",
         ),
         (
             {"budget": {"deadline": "2026-12-01T18:00"}},
