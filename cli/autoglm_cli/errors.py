@@ -3,7 +3,8 @@
 CliError              something is wrong (exit 1)
 ├── UsageError        the command was given what it cannot work with (exit 2)
 ├── BusyError         another process works on this run (exit 3)
-└── SpecChangedError  the file no longer says what the run began with (exit 4)
+├── SpecChangedError  the file no longer says what the run began with (exit 4)
+└── InterruptedRunError  somebody pressed Ctrl-C (exit 130)
 """
 
 from __future__ import annotations
@@ -31,3 +32,9 @@ class SpecChangedError(CliError):
     """The file no longer says what the run began with."""
 
     exit_code = 4
+
+
+class InterruptedRunError(CliError):
+    """Somebody pressed Ctrl-C; the same command again goes on."""
+
+    exit_code = 130

@@ -20,7 +20,7 @@ from autoglm_store.front import front
 from autoglm_store.ledger import best, origin_of
 from autoglm_store.limits import read_export
 
-from .errors import CliError
+from .errors import CliError, InterruptedRunError
 from .local import LocalRun
 from .machine import share
 from .pool import log_tail
@@ -54,7 +54,7 @@ def _export_now(local: LocalRun) -> Export:
     with local.console.status("exporting: test rows, ONNX, model card, report"):
         while not (ended := local.pool.reap()):
             if local.interrupts.count:
-                raise CliError("interrupted while exporting; go on with the same command again")
+                raise InterruptedRunError("interrupted while exporting; go on with the same command again")
             time.sleep(TICK_SECONDS)
     exported = read_export(local.study)
     if ended[0].code != 0 or exported is None:

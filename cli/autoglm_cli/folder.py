@@ -89,7 +89,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be written ({error.strerror}); choose a place with --dir") from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
@@ -132,16 +132,26 @@ class RunFolder:
         self.record_file.unlink(missing_ok=True)
 
     def prepare(self, *, namespace: str, name: str, file: str) -> RunRecord:
-        """The record of the run begun here, or of a new one; and the folders that workers write to."""
-        for folder in (self.artifacts, self.logs, self.scratch):
-            folder.mkdir(exist_ok=True)
-        if self.record_file.is_file():
-            return self.read_record()
+        """The record of the run begun here, or of a new one; and the folders that workers write to.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
         record = RunRecord(namespace=namespace, name=name, uid=str(uuid.uuid4()), file=file, created=datetime.now(UTC))
         temporary = self.record_file.with_suffix(".tmp")
-        temporary.write_text(record.model_dump_json(by_alias=True, indent=2))
-        temporary.replace(self.record_file)
+        try:
+            for folder in (self.artifacts, self.logs, self.scratch):
+                folder.mkdir(exist_ok=True)
+            if self.record_file.is_file():
+                return self.read_record()
+            temporary.write_text(record.model_dump_json(by_alias=True, indent=2))
+            temporary.replace(self.record_file)
+        except OSError as error:
+            raise self._unwritable(error) from error
         return record
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"{self.path} cannot be written ({error.strerror}); choose a place with --dir")
 
 
 def runs_in(root: Path) -> list[RunFolder]:

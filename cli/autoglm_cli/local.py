@@ -73,21 +73,25 @@ class LocalRun:
             UsageError: a run that this one begins with is not there; nothing was created or removed.
         """
         self._refuse_missing_sources(fresh=fresh)
-        with self.folder.locked():
+        # From here on Ctrl-C waits for a moment at which all is whole.
+        with self.folder.locked(), self.interrupts:
             if fresh:
                 self.folder.clear()
             elif self._ended_before_its_first_result():
                 self.say("the earlier run ended before its first result; beginning again")
                 self.folder.clear()
-            record = self.folder.prepare(namespace=self.namespace, name=self.name, file=self.file)
-            self._open_study(record.uid)
-            self.pool = Pool(self.folder, self._shared_environment())
-            with self.interrupts:
+            try:
+                record = self.folder.prepare(namespace=self.namespace, name=self.name, file=self.file)
+                self._open_study(record.uid)
+                self.pool = Pool(self.folder, self._shared_environment())
                 try:
                     yield
                 finally:
                     self.pool.kill()
-                    shutil.rmtree(self.folder.scratch, ignore_errors=True)
+            except StoreError as error:
+                raise CliError(str(error)) from error
+            finally:
+                shutil.rmtree(self.folder.scratch, ignore_errors=True)
 
     def say(self, text: str, style: str = "") -> None:
         """A line for the person; wrapped by the terminal only, so that it can be copied."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -19,9 +20,12 @@ from .status import status
 from .tasks import tasks
 from .validate import validate
 
+# What is wrong with the machine and not with the program: a full disk, a file that is somebody else's.
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
 app = typer.Typer(
     name="autoglm",
-    help="Automated optimisation of language models: one study in, the best model served.",
+    help="Finds the best model for a task and serves it: language models, tables, graphs, pictures.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,12 +51,18 @@ def _root(
 
 
 def main() -> None:
-    """The console script: runs one command; a `CliError` becomes its sentence and exit code, never a traceback."""
+    """Run one command; a `CliError` becomes its sentence and exit code, what the machine refuses one too."""
     try:
         app()
     except CliError as error:
         typer.echo(f"autoglm: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        place = "" if error.filename is None else f"{error.filename}: "
+        typer.echo(f"autoglm: {place}{error.strerror}", err=True)
+        sys.exit(CliError.exit_code)
 
 
 if __name__ == "__main__":

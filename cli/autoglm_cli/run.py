@@ -15,7 +15,7 @@ from autoglm_api.study import StudySpec
 
 from .checks import Checked, local_sources
 from .documents import STDIN
-from .errors import UsageError
+from .errors import InterruptedRunError, UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder
 from .machine import gpus
@@ -23,7 +23,6 @@ from .plan import documents_of
 from .sources import files_here, make_absolute, resolve
 
 PVC = "pvc://"
-INTERRUPTED = 130
 
 
 def run(
@@ -62,7 +61,7 @@ def run(
         if why is not None:
             local.say(f"   task   {task.name}: {why}", "dim")
         if not local.search():
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(InterruptedRunError.exit_code)
         if not export:
             return
         model = export_best(local)

@@ -14,7 +14,7 @@ from autoglm_api import environment as env
 from autoglm_api.attempts import Export
 from autoglm_api.predict import PredictRequest, PredictResponse
 
-from .errors import CliError
+from .errors import CliError, InterruptedRunError
 from .machine import cores
 from .pool import Pool, Process, log_tail
 
@@ -43,6 +43,7 @@ def start_server(pool: Pool, export: Export, name: str, stopped: Callable[[], bo
 
     Raises:
         CliError: it did not become ready; with the end of its log.
+        InterruptedRunError: somebody wanted to end.
     """
     port = free_port(PREFERRED_PORT)
     instructions = {
@@ -58,7 +59,9 @@ def start_server(pool: Pool, export: Export, name: str, stopped: Callable[[], bo
     url = f"http://{HOST}:{port}"
     deadline = time.monotonic() + READY_SECONDS
     while not _is_ready(url):
-        if process.popen.poll() is not None or time.monotonic() > deadline or stopped():
+        if stopped():
+            raise InterruptedRunError("interrupted while the server was starting; go on with the same command again")
+        if process.popen.poll() is not None or time.monotonic() > deadline:
             raise CliError(f"the server did not start. The end of {process.log}:\n{log_tail(process.log)}")
         time.sleep(0.1)
     return Running(process, url)

@@ -27,6 +27,7 @@ from autoglm_store.ledger import (
 
 _RECENT = 10
 _LONGEST_TEXT = 40
+_LONGEST_REASON = 80
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def state_of(trial: LogicalTrial, limits: Limits, run: Run) -> str:
         case "complete" if not is_candidate(last):
             return f"same as trial {last.user_attrs.get(TrialAttribute.DUPLICATE_OF)}"
         case "failed":
-            return f"failed: {_message(last)}"
+            told = _message(last)
+            return f"failed: {told if len(told) <= _LONGEST_REASON else told[:_LONGEST_REASON] + '…'}"
         case "waiting" if last.state == TrialState.FAIL:
             return "cut short"
         case phase:

@@ -32,6 +32,7 @@ from autoglm_store.grid import enqueue, points_due
 from autoglm_store.ledger import counts, end_reason, retries_due
 from autoglm_store.limits import is_exhausted, read_fatal, write_fatal, write_limits
 
+from .disk import Disk
 from .errors import CliError
 from .interrupts import Interrupts
 from .machine import share
@@ -102,6 +103,7 @@ class Supervisor:
         self._slots = [Slot(number) for number in range(parallel)]
         self._states: dict[int, TrialState] = {}
         self._oom_kills = _oom_kills()
+        self._disk = Disk(pool.folder.path)
 
     def search(self) -> Reason | None:
         """Run workers until the study ends; None = interrupted, to be continued.
@@ -113,6 +115,8 @@ class Supervisor:
         while True:
             for ended in self._pool.reap():
                 self._settle(ended)
+            if (news := self._disk.news()) is not None:
+                self._progress.line(news, "red")
             trials = self._study.get_trials(deepcopy=False)
             self._narrate(trials)
             for attempt in retries_due(trials, self._limits):

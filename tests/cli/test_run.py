@@ -18,10 +18,10 @@ from optuna.trial import TrialState
 from tests.waiting import wait_until
 from typer.testing import CliRunner
 
-from autoglm_cli.errors import CliError, UsageError
+from autoglm_cli.errors import BusyError, CliError, UsageError
 from autoglm_cli.folder import RunFolder, find_run
 from autoglm_cli.local import open_study
-from autoglm_cli.main import app
+from autoglm_cli.main import app, main
 from autoglm_store.ledger import is_ours
 
 from .conftest import ROOT, STUDY
@@ -95,15 +95,13 @@ def test_ctrl_c_at_a_terminal_ends_well_and_says_how_to_go_on(
     assert TrialState.RUNNING not in states(study_file)
 
 
-def test_a_second_run_of_the_same_study_is_refused(
-    start: Callable[..., subprocess.Popen[bytes]], study_file: Path
-) -> None:
-    first = start({"seconds": 30}, stdout=subprocess.DEVNULL)
-    wait_until(lambda: RunFolder(study_file.parent / "runs" / "small").is_locked())
-    second = start({}, stderr=subprocess.PIPE)
-    _, told = second.communicate(timeout=30)
-    assert second.returncode == 3
-    assert f"in use by process {first.pid}".encode() in told
+def test_a_second_run_of_the_same_study_is_refused(study_file: Path) -> None:
+    root = study_file.parent / "runs"
+    with RunFolder(root / "small").locked():
+        answer = CliRunner().invoke(app, ["run", str(study_file), "--dir", str(root)])
+    assert isinstance(answer.exception, BusyError)
+    assert answer.exception.exit_code == 3
+    assert f"in use by process {os.getpid()}" in str(answer.exception)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +135,39 @@ def test_a_method_for_gpus_is_refused_on_a_machine_without_one(
     study_file.write_text(STUDY.replace("[head]", "[head, qlora]"))
     with pytest.raises(UsageError, match="method qlora needs a GPU, and this machine has none"):
         CliRunner().invoke(app, ["run", str(study_file)], catch_exceptions=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_run_that_finds_no_room_is_refused(study_file: Path) -> None:
+    folder = study_file.parent / "runs/small"
+    folder.mkdir(parents=True)
+    (folder / "run.tmp").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match=r"small cannot be written \(No space left on device\); choose a place"):
+        RunFolder(folder).prepare(namespace="default", name="small", file="small.yaml")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_what_the_machine_refuses_later_is_a_sentence_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("autoglm_cli.main.app", lambda: Path("/dev/full").write_text("a journal's line"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "autoglm: No space left on device\n"
+
+
+def test_ctrl_c_while_python_still_imports_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    script = "from autoglm_cli.entry import main; main()"
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script, "tasks"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == -signal.SIGINT
 
 
 def test_two_studies_in_a_file_are_refused_by_name(study_file: Path) -> None:

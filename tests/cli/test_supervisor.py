@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from tests.waiting import wait_until
@@ -17,12 +19,14 @@ from tests.waiting import wait_until
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause
 from autoglm_api.study import WarmStart
-from autoglm_cli.errors import BusyError, CliError, SpecChangedError, UsageError
+from autoglm_cli.disk import Disk
+from autoglm_cli.errors import BusyError, CliError, InterruptedRunError, SpecChangedError, UsageError
 from autoglm_cli.finish import export_best
 from autoglm_cli.folder import RunFolder
 from autoglm_cli.local import LocalRun, open_study
 from autoglm_cli.status import local_row
 from autoglm_cli.supervisor import WorkersFailingError
+from autoglm_store.creation import create_study
 from autoglm_store.ledger import best, counts, is_ours
 from autoglm_store.limits import read_limits, read_run
 
@@ -269,6 +273,48 @@ def test_export_puts_the_report_into_the_runs_folder_and_is_not_repeated(local_r
         assert again.search()
         assert export_best(again) == exported
     assert marker.read_text() == "kept"
+
+
+def test_an_interrupted_export_ends_as_an_interrupted_search_does(local_run: StartRun) -> None:
+    local = local_run(trials={"max": 1})
+    with local.opened(fresh=False):
+        assert local.search()
+        local.interrupts.count += 1
+        with pytest.raises(InterruptedRunError, match="interrupted while exporting") as caught:
+            export_best(local)
+    assert caught.value.exit_code == 130
+
+
+def test_interrupted_before_the_first_worker_it_is_a_whole_run(
+    local_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(*everything: Any) -> optuna.Study:
+        os.kill(os.getpid(), signal.SIGINT)
+        return create_study(*everything)
+
+    monkeypatch.setattr("autoglm_cli.local.create_study", create)
+    local = local_run(trials={"max": 1})
+    try:
+        assert not run(local)
+    except KeyboardInterrupt:
+        pytest.fail("it ended in the middle of something")
+    assert "go on with the same command again" in printed(local)
+    assert not local.folder.scratch.exists()
+
+
+def test_a_full_disk_is_told_once_and_again_when_it_has_room(
+    local_run: StartRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoglm_cli.disk.LEAST_BYTES", 2**80)
+    local = local_run()
+    local.interrupts.count = 1
+    assert not run(local)
+    assert "make room, and the run goes on" in printed(local)
+    disk = Disk(local.folder.path)
+    assert "is full" in str(disk.news())
+    assert disk.news() is None
+    monkeypatch.setattr("autoglm_cli.disk.LEAST_BYTES", 0)
+    assert str(disk.news()).endswith("has room again")
 
 
 def test_no_child_outlives_the_run(local_run: StartRun) -> None:

@@ -8,6 +8,7 @@ TrainerError
 ├── ExportError    the exported model does not answer as the trained one
 ├── SourceUnreachable  the place of data or model does not answer now; a later process may have more luck (exit 70)
 ├── EndpointUnreachable  the model's endpoint does not answer now; another attempt may have more luck, and costs nothing
+├── DiskFull       no room is left on a disk; another attempt may find some
 ├── NonFinite      this point leads to NaN or infinity; the trial has no result
 ├── Infeasible     this point cannot be trained here (too much memory, or out of it twice); the search goes on
 ├── RankLost       another process of data parallel training is gone; this one cannot go on without it
@@ -45,6 +46,10 @@ class EndpointUnreachable(TrainerError):  # noqa: N818 - what is so, not what br
     """The model's endpoint does not answer now."""
 
     cause = Cause.STORAGE
+
+
+class DiskFull(TrainerError):  # noqa: N818 - what is so, not what broke
+    """No room is left on a disk."""
 
 
 class NothingToExport(TrainerError):  # noqa: N818 - what is so, not what broke

@@ -9,7 +9,7 @@ import s3fs
 from tests.serving.processes import running_s3
 
 from autoglm_api.locations import Location
-from autoglm_trainer.errors import SpecError
+from autoglm_trainer.errors import DiskFull, SpecError
 from autoglm_trainer.work.artifacts import Artifacts
 
 
@@ -76,6 +76,17 @@ def test_a_bucket_that_is_not_there_is_a_sentence(endpoint: str, folder: Path) -
     artifacts = Artifacts("s3://nowhere/x", Location("s3", "nowhere/x", options))
     with pytest.raises(SpecError, match=r"artifacts\.uri s3://nowhere/x"):
         artifacts.upload(folder, "trials/0")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_full_disk_is_a_sentence_at_once(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "store/trials/0").mkdir(parents=True)
+    first = min(file.name for file in folder.rglob("*") if file.is_file())
+    (tmp_path / "store/trials/0" / first).symlink_to("/dev/full")
+    artifacts = Artifacts(f"file://{tmp_path}/store", Location("file", f"{tmp_path}/store"))
+    with pytest.raises(DiskFull, match=r"no room is left on a disk .*where the artifacts are kept"):
+        artifacts.upload(folder, "trials/0")
+    assert "trying again" not in caplog.text
 
 
 def test_a_folder_that_may_not_be_written_is_a_sentence(folder: Path) -> None:

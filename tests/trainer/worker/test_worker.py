@@ -125,6 +125,21 @@ def test_the_log_in_a_failed_trial_holds_the_traceback(journal: str, tmp_path: P
     assert "ZeroDivisionError: division by zero" in log
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_full_disk_is_told_as_such_whoever_says_so(journal: str, tmp_path: Path) -> None:
+    def keep(point: Point, control: TrialControl) -> dict[str, float]:
+        try:
+            Path("/dev/full").write_text("weights")
+        except OSError as error:
+            # As safetensors does, whose errors are of a kind of their own.
+            raise RuntimeError(f"Error while serializing: I/O error: {error}") from None
+        return {"accuracy": 1.0}
+
+    _, study, _ = work(journal, tmp_path, FakeTask(keep), trials={"max": 1})
+    assert study.get_trials()[0].user_attrs[TrialAttribute.MESSAGE].startswith("no room is left on a disk (")
+    assert "Traceback" not in study.get_trials()[0].user_attrs.get(TrialAttribute.LOG, "")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "cause"),
     [(SpecError("no weights"), ExitCode.SPEC, Cause.SPEC), (DataError("one class"), ExitCode.DATA, Cause.DATA)],

@@ -12,8 +12,10 @@ from typing import Any
 from autoglm_api.locations import Location
 from autoglm_api.manifest import MANIFEST
 from autoglm_api.stores import find_store, is_store_error
-from autoglm_trainer.errors import SourceUnreachable, SpecError, TrainerError
+from autoglm_trainer.errors import DiskFull, SourceUnreachable, SpecError, TrainerError
 from autoglm_trainer.sources import file_system
+
+from .disk import disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Artifacts:
 
         Raises:
             SpecError: the store refuses; it would refuse every trial.
+            DiskFull: there is no room.
             SourceUnreachable: the store does not answer now, after three tries.
         """
         files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -49,7 +52,7 @@ class Artifacts:
         """Copy everything at `path` to `folder`, which is created.
 
         Raises:
-            SpecError, SourceUnreachable: as `upload`; SpecError too when there is nothing at `path`.
+            SpecError, DiskFull, SourceUnreachable: as `upload`; SpecError too when there is nothing at `path`.
         """
         self._try(self._get, path, folder)
 
@@ -113,7 +116,7 @@ class Artifacts:
                 return call(*args)
             except Exception as error:
                 explained = self._explain(error)
-                if isinstance(explained, SpecError) or attempt == TRIES:
+                if isinstance(explained, SpecError | DiskFull) or attempt == TRIES:
                     raise explained from error
                 logger.warning("%s, trying again", explained)
                 time.sleep(delay)
@@ -122,6 +125,8 @@ class Artifacts:
 
     def _explain(self, error: Exception) -> TrainerError:
         """What the store's error means for the user; one that is not the store's is raised again."""
+        if full := disk_full(error):
+            return full
         text = " ".join(str(error).split())[:300]
         denied = isinstance(error, PermissionError) or any(code in text for code in _DENIED)
         if denied or (isinstance(error, OSError) and error.errno == errno.EROFS):

@@ -18,6 +18,7 @@ from autoglm_trainer.contract import Estimates, FittedModel, LoadedTask
 from autoglm_trainer.errors import TrainerError
 
 from .attempt import Attempt
+from .disk import disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ def failure(error: Exception) -> Outcome:
         return Outcome(TrialState.FAIL, Cause.OUT_OF_MEMORY, f"out of memory: {error}")
     if isinstance(error, TrainerError):
         return Outcome(TrialState.FAIL, error.cause, str(error))
+    if full := disk_full(error):
+        return Outcome(TrialState.FAIL, full.cause, str(full))
     logger.error("the task's code failed", exc_info=error)
     return Outcome(TrialState.FAIL, Cause.TASK_ERROR, f"{type(error).__name__}: {error}")
 

@@ -32,6 +32,7 @@ from autoglm_trainer.errors import DataError, SpecError, TrainerError
 from autoglm_trainer.logs import TailHandler, configure
 
 from .crew import Crew, muster
+from .disk import disk_full
 from .leftovers import sweep
 from .places import artifact_place, input_places
 from .surroundings import look_around
@@ -116,6 +117,8 @@ class Process:
         except TrainerError as error:
             return self._last_word(_EXITS.get(error.cause, ExitCode.OTHER), error.cause, str(error))
         except Exception as error:
+            if full := disk_full(error):
+                return self._last_word(ExitCode.OTHER, full.cause, str(full))
             logger.exception("the trainer failed")
             return self._last_word(ExitCode.OTHER, Cause.CRASHED, f"{type(error).__name__}: {error}")
         finally:
