@@ -60,6 +60,8 @@ def read(name: str) -> str:
         UsageError: there is no such file, or it cannot be opened.
         NotYamlError: it holds no text.
     """
+    if not name:
+        raise UsageError(f"{name!r}: there is no such file")
     content = sys.stdin.buffer.read(MAX_BYTES + 1) if name == STDIN else _read_file(Path(name))
     if len(content) > MAX_BYTES:
         raise NotYamlError(f"is larger than {MAX_BYTES // 2**20} MiB; no cluster would take it")

@@ -155,7 +155,13 @@ class RunFolder:
 
 
 def runs_in(root: Path) -> list[RunFolder]:
-    """Every run below `root`, by name."""
+    """Every run below `root`, by name.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is no folder, so no runs are kept there")
     if not root.is_dir():
         return []
     return [RunFolder(entry) for entry in sorted(root.iterdir()) if (entry / "run.json").is_file()]
@@ -171,4 +177,5 @@ def find_run(name: str, root: Path) -> RunFolder:
         if (path / "run.json").is_file():
             return RunFolder(path)
     known = ", ".join(folder.path.name for folder in runs_in(root)) or "none yet"
-    raise UsageError(f"there is no run {name} in {root}; known: {known}")
+    file = "; a file is no run, which has the name of its study" if Path(name).is_file() else ""
+    raise UsageError(f"there is no run {name} in {root}{file}; known: {known}")

@@ -59,6 +59,7 @@ def inspect(
         found = inspect_rows(records)
     except TrainerError as error:
         raise CliError(str(error)) from error
+    _refuse_unknown(roles, TASKS[task] if task else None, {*found.columns, *found.records.pictures})
     chosen, named = _task(found, TASKS[task] if task else None, roles)
     print_sections(_sections(data[0], found, chosen, named))
     if chosen is None:
@@ -100,6 +101,18 @@ def _roles(given: list[str]) -> dict[str, str]:
         if not all(one.partition("=")):
             raise UsageError(f"--column {one}: write ROLE=NAME, such as text=review")
     return {role: name for role, _, name in (one.partition("=") for one in given)}
+
+
+def _refuse_unknown(roles: Mapping[str, str], task: TaskDeclaration | None, columns: Collection[str]) -> None:
+    """A role that no task has, or a column that the rows have not, would only be passed over."""
+    known = task.columns if task else dict.fromkeys(role for each in TASKS.values() for role in each.columns)
+    for role, name in roles.items():
+        if role not in known:
+            asked = f"{task.name} has" if task else "no task has"
+            no = "no " if task else "a "
+            raise UsageError(f"--column {role}={name}: {asked} {no}column {role}{did_you_mean(role, known)}")
+        if name not in columns:
+            raise UsageError(f"--column {role}={name}: the rows have no column {name}{did_you_mean(name, columns)}")
 
 
 def _task(

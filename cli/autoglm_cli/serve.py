@@ -12,6 +12,7 @@ from autoglm_api.manifest import MANIFEST
 from .errors import CliError, UsageError
 from .extras import require
 from .folder import DEFAULT_ROOT, RunFolder, find_run
+from .server import open_port
 
 
 def serve(
@@ -30,7 +31,8 @@ def serve(
     from autoglm_serving.server import run_server
 
     configure_logging("text")
-    typer.echo(f"serving {uri} on http://{host}:{port}; Ctrl-C ends")
+    port = open_port(host, port)
+    typer.echo(f"loading {uri}, to serve it on http://{host}:{port}; Ctrl-C ends")
     try:
         run_server(uri, digest, host, port, name=name)
     except ServingError as error:

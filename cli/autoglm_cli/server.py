@@ -14,7 +14,7 @@ from autoglm_api import environment as env
 from autoglm_api.attempts import Export
 from autoglm_api.predict import PredictRequest, PredictResponse
 
-from .errors import CliError, InterruptedRunError
+from .errors import CliError, InterruptedRunError, UsageError
 from .machine import cores
 from .pool import Pool, Process, log_tail
 
@@ -69,16 +69,28 @@ def start_server(pool: Pool, export: Export, name: str, stopped: Callable[[], bo
 
 def free_port(preferred: int) -> int:
     """`preferred` if nobody listens there, else any free one."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
+    try:
+        return open_port(HOST, preferred)
+    except UsageError:
+        return open_port(HOST, 0)
+
+
+def open_port(host: str, port: int) -> int:
+    """The port to listen on: `port` if nobody else does, for 0 any free one.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
             # As servers do: a connection that still lingers from the last run is no reason to go elsewhere.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
+            probe.bind(address)
             return int(probe.getsockname()[1])
-    raise CliError(f"no free port on {HOST}")
+    except OSError as error:
+        told = f"cannot listen on {host}:{port} ({error.strerror})"
+        raise UsageError(f"{told}; name another --port, or --host, an address of this machine") from error
 
 
 def _is_ready(url: str) -> bool:

@@ -58,7 +58,7 @@ class Verdict:
 
 def examine(name: str) -> Verdict:
     """Check all documents of one file (`-` = standard input)."""
-    file = "<stdin>" if name == STDIN else name
+    file = "<stdin>" if name == STDIN else name or repr(name)
     checked: list[Checked] = []
     findings: list[Finding] = []
     try:

@@ -11,7 +11,7 @@ import pytest
 from tests.trainer.task.drawing import draw, png, write_folder
 from typer.testing import CliRunner
 
-from autoglm_cli.errors import CliError
+from autoglm_cli.errors import CliError, UsageError
 from autoglm_cli.main import app
 
 
@@ -49,6 +49,16 @@ def test_rows_columns_labels_problems_and_the_task_are_shown(tmp_path: Path) -> 
         "label in doubt rows.jsonl, line 41: 'lovely good great thing' is bad; by the other rows good",
     ):
         assert part in said, said
+
+
+def test_a_role_or_column_that_is_not_there_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.jsonl", [{"text": "fine", "label": "a"}])
+    with pytest.raises(UsageError, match=r"--column txt=text: no task has a column txt; did you mean text\?"):
+        inspect(file, "--column", "txt=text")
+    with pytest.raises(UsageError, match="tabular-regression has no column text; did you mean"):
+        inspect(file, "--task", "tabular-regression", "--column", "text=text")
+    with pytest.raises(UsageError, match="--column text=body: the rows have no column body; known: label, text"):
+        inspect(file, "--column", "text=body")
 
 
 def test_of_a_table_kinds_of_columns_and_answers_that_would_be_refused_are_shown(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ def invoke(*arguments: str) -> str:
 
 def test_nothing_yet(tmp_path: Path) -> None:
     assert "no studies in" in invoke("status", "--dir", str(tmp_path))
+
+
+def test_a_file_where_a_folder_or_a_run_is_meant_is_told_as_such(study_file: Path) -> None:
+    with pytest.raises(UsageError, match=r"small\.yaml is no folder, so no runs are kept there"):
+        invoke("status", "--dir", str(study_file))
+    with pytest.raises(UsageError, match="a file is no run, which has the name of its study; known: none yet"):
+        invoke("report", str(study_file), "--dir", str(study_file.parent / "runs"))
+
+
+def test_an_address_where_nothing_can_listen_is_refused_before_the_model_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(UsageError, match=rf"cannot listen on 127\.0\.0\.1:{port} .*; name another --port"):
+            invoke("serve", "s3://models/none", "--port", port)
+    with pytest.raises(UsageError, match=r"cannot listen on 256\.0\.0\.1:8080"):
+        invoke("serve", "s3://models/none", "--host", "256.0.0.1")
 
 
 def test_a_run_from_its_first_trial_to_its_model(local_run: StartRun) -> None:

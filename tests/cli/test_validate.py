@@ -221,6 +221,8 @@ def test_exit_codes_tell_valid_invalid_and_unopenable_apart(study_file: Path, tm
     assert cli.invoke(app, ["validate", str(tmp_path / "none.yaml"), str(bad)]).exit_code == 2
     assert cli.invoke(app, ["validate", str(tmp_path)]).exit_code == 2
     assert cli.invoke(app, ["validate"]).exit_code == 2
+    unset = cli.invoke(app, ["validate", ""])
+    assert (unset.exit_code, unset.stderr) == (2, "'': there is no such file\n")
 
 
 def test_standard_input(study_file: Path) -> None:
