@@ -143,7 +143,10 @@ def explained(words: HubWords) -> Iterator[None]:
             f"{where}: no such repository, or a private one; check the name, and give HF_TOKEN in {words.secret}"
         ) from error
     except RemoteEntryNotFoundError as error:
-        raise words.refusal(f"{where}: no such file in the repository; check path and revision") from error
+        raise words.refusal(
+            f"{where}: no such file in the repository; check path and revision; a folder's files"
+            " are named by a pattern, such as train-*.parquet"
+        ) from error
     except HFValidationError as error:
         raise words.refusal(f"{where}: not a repository name; write {words.form}") from error
     except (

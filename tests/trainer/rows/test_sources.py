@@ -73,14 +73,13 @@ def test_google_credentials_that_are_no_key_file_are_refused(key: str) -> None:
 class Hub(http.server.BaseHTTPRequestHandler):
     """What the hub's client asks for files of a data set, of two revisions and of the hub's own Parquet branch."""
 
-    commit: ClassVar = "a" * 40
     files: ClassVar[dict[str, bytes]] = {
         "data/train.csv": b"text,label\na,x\n",
         "default/train/1.csv": b"text,label\nc,z\n",
         "default/train/0.csv": b"text,label\nb,y\n",
         "default/train/more/2.csv": b"text,label\nd,z\n",
     }
-    revisions: ClassVar = ("main", "v1", "refs%2Fconvert%2Fparquet", commit)
+    commits: ClassVar = {"main": "b" * 40, **dict.fromkeys(("v1", "refs%2Fconvert%2Fparquet", "a" * 40), "a" * 40)}
 
     @override
     def log_message(self, *_: object) -> None:
@@ -93,25 +92,25 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        content, failed = self._content(*self.path.partition("?")[0].split("/rows/")[1].split("/", 2))
+        asked, revision, *path = self.path.partition("?")[0].split("/rows/")[1].split("/", 2)
+        commit = self.commits.get(revision)
+        content, failed = self._content(asked, commit, *path) if commit else (b"", "RevisionNotFound")
         if self.headers.get("authorization") != "Bearer right":
             failed = "RepoNotFound"
         self.send_response(404 if failed else 200)
         etag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-        headers = {"X-Error-Code": failed} if failed else {"X-Repo-Commit": self.commit, "ETag": f'"{etag}"'}
+        headers = {"X-Error-Code": failed} if failed else {"X-Repo-Commit": commit or "", "ETag": f'"{etag}"'}
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if body:
             self.wfile.write(content)
 
-    def _content(self, asked: str, revision: str, path: str = "") -> tuple[bytes, str | None]:
-        if revision not in self.revisions:
-            return b"", "RevisionNotFound"
+    def _content(self, asked: str, commit: str, path: str = "") -> tuple[bytes, str | None]:
         if asked == "resolve":
             return self.files.get(path, b""), None if path in self.files else "EntryNotFound"
         listed = [{"type": "file", "path": path, "size": len(each), "oid": "0"} for path, each in self.files.items()]
-        return json.dumps(listed if asked == "tree" else {"id": "lab/rows", "sha": self.commit}).encode(), None
+        return json.dumps(listed if asked == "tree" else {"id": "lab/rows", "sha": commit}).encode(), None
 
 
 ASK = """
@@ -143,68 +142,74 @@ def ask(home: Path, *questions: str, **environ: str) -> list[str]:
     return answered.stdout.splitlines()
 
 
-@pytest.fixture
-def hub() -> Iterator[str]:
+ROWS, BRANCH = "hf://datasets/lab/rows", "refs%2Fconvert%2Fparquet"
+ONLINE = {
+    "file": f"{ROWS}@v1/data/train.csv right",
+    "newest": f"{ROWS}/data/train.csv right",
+    "no revision": f"{ROWS}@v9/data/train.csv right",
+    "no file": f"{ROWS}@v1/none.csv right",
+    "no token": f"{ROWS}@v1/data/more.csv wrong",
+    "no data set": "hf://lab/rows/train.csv right",
+    "branch": f"{ROWS}@{BRANCH}/default/train/1.csv right",
+    "branch as it is": f"{ROWS}@refs/convert/parquet/default/train/1.csv right",
+    "branch for short": f"{ROWS}@~parquet/default/train/1.csv right",
+    "several": f"{ROWS}@{BRANCH}/default/train/*.csv right",
+    "none at the root": f"{ROWS}@v1/*.csv right",
+    "none of the name": f"{ROWS}@v1/data/test-*.csv right",
+    "no revision of several": f"{ROWS}@v9/data/*.csv right",
+}
+OFFLINE = {
+    "file kept": ONLINE["file"],
+    "several kept": ONLINE["several"],
+    "several of which one is kept": f"{ROWS}/data/*.csv right",
+    "file not kept": f"{ROWS}@v1/data/other.csv right",
+    "several not kept": "hf://datasets/lab/other/data/*.csv right",
+}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What comes of each source, first where the hub answers, then where it does not."""
+    home = tmp_path_factory.mktemp("hub")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0"}
+    online = ask(home, *ONLINE.values(), **address)
     server.shutdown()
     server.server_close()
+    offline = ask(home, *OFFLINE.values(), HF_HUB_OFFLINE="1")
+    return dict(zip((*ONLINE, *OFFLINE), (*online, *offline), strict=True))
 
 
-def test_files_of_the_hubs_own_branch_are_read_one_or_several_and_kept(tmp_path: Path, hub: str) -> None:
-    branch = "hf://datasets/lab/rows@refs%2Fconvert%2Fparquet"
-    one, plain, short, several, of_root, none, not_listed = ask(
-        tmp_path,
-        f"{branch}/default/train/1.csv right",
-        "hf://datasets/lab/rows@refs/convert/parquet/default/train/1.csv right",
-        "hf://datasets/lab/rows@~parquet/default/train/1.csv right",
-        f"{branch}/default/train/*.csv right",
-        "hf://datasets/lab/rows@v1/*.csv right",
-        "hf://datasets/lab/rows@v1/data/test-*.csv right",
-        "hf://datasets/lab/rows@v9/data/*.csv right",
-        HF_ENDPOINT=hub,
-        HF_HUB_OFFLINE="0",
-    )
-    assert one == plain == short == "[{'text': 'c', 'label': 'z'}]"
-    assert several == "[{'text': 'b', 'label': 'y'}, {'text': 'c', 'label': 'z'}]"
-    assert of_root.startswith("DataError hf://datasets/lab/rows@v1/*.csv: no file there has such a name")
-    assert none.startswith("DataError hf://datasets/lab/rows@v1/data/test-*.csv: no file there has such a name")
-    assert "no such revision" in not_listed
-    kept, never_listed = ask(
-        tmp_path,
-        f"{branch}/default/train/*.csv right",
-        "hf://datasets/lab/other/data/*.csv right",
-        HF_HUB_OFFLINE="1",
-    )
-    assert kept == several
-    assert "the hub cannot be reached from here and the folder is not in the cache" in never_listed
+def test_rows_are_read_from_the_hub_and_kept(hub: dict[str, str]) -> None:
+    assert hub["file"] == hub["newest"] == hub["file kept"] == "[{'text': 'a', 'label': 'x'}]"
 
 
-def test_rows_are_read_from_the_hub_kept_and_refused_with_sentences(tmp_path: Path, hub: str) -> None:
-    rows = "hf://datasets/lab/rows"
-    found, newest, revision, file, token, form = ask(
-        tmp_path,
-        f"{rows}@v1/data/train.csv right",
-        f"{rows}/data/train.csv right",
-        f"{rows}@v9/data/train.csv right",
-        f"{rows}@v1/none.csv right",
-        f"{rows}@v1/data/more.csv wrong",
-        "hf://lab/rows/train.csv right",
-        HF_ENDPOINT=hub,
-        HF_HUB_OFFLINE="0",
-    )
-    assert json.loads(found.replace("'", '"')) == json.loads(newest.replace("'", '"')) == [{"text": "a", "label": "x"}]
-    assert (
-        revision
-        == f"DataError {rows}@v9/data/train.csv: no such revision; name a commit, tag or branch of the repository"
-    )
-    assert "no such file in the repository" in file
-    assert "give HF_TOKEN in data.secretRef" in token
-    assert "write hf://datasets/<owner>/<name>@<revision>/<path>" in form
-    kept, absent = ask(
-        tmp_path, f"{rows}@v1/data/train.csv right", f"{rows}@v1/data/other.csv right", HF_HUB_OFFLINE="1"
-    )
-    assert kept == found
-    assert "DataError" in absent
-    assert "the hub cannot be reached from here and the file is not in the cache" in absent
+def test_the_branch_that_the_hub_makes_of_a_data_set_is_known_however_it_is_written(hub: dict[str, str]) -> None:
+    assert hub["branch"] == hub["branch as it is"] == hub["branch for short"] == "[{'text': 'c', 'label': 'z'}]"
+
+
+def test_several_files_of_the_hub_are_one_source_and_kept(hub: dict[str, str]) -> None:
+    assert hub["several"] == hub["several kept"] == "[{'text': 'b', 'label': 'y'}, {'text': 'c', 'label': 'z'}]"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("no revision", "no such revision; name a commit, tag or branch of the repository"),
+        ("no revision of several", "no such revision; name a commit, tag or branch of the repository"),
+        ("no file", "no such file in the repository; check path and revision"),
+        ("no token", "give HF_TOKEN in data.secretRef"),
+        ("no data set", "write hf://datasets/<owner>/<name>@<revision>/<path>"),
+        ("none at the root", "no file there has such a name"),
+        ("none of the name", "no file there has such a name"),
+        ("file not kept", "the hub cannot be reached from here and the file is not in the cache"),
+        ("several of which one is kept", "the hub cannot be reached from here and the folder is not in the cache"),
+        ("several not kept", "the hub cannot be reached from here and the folder is not in the cache"),
+    ],
+)
+def test_what_the_hub_has_not_is_refused_with_a_sentence(hub: dict[str, str], source: str, said: str) -> None:
+    uri = {**ONLINE, **OFFLINE}[source].split()[0]
+    assert hub[source].startswith("DataError ")
+    assert f"{uri}: " in hub[source] or f"{uri} names" in hub[source]
+    assert said in hub[source]
