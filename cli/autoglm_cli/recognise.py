@@ -5,22 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from autoglm_api.catalog import AUTO, TASKS, recognised_roles
-from autoglm_api.locations import locate
 
 from .pictures import local_pictures
+from .reading import records_of
 from .sources import FILE, files_here
 
 _HEADER_BYTES = 2**20
-# The encoding of a text is told by all of it, which must not take a second.
-_LARGE = 2**25
-_NOT_READ_WHOLE = (".parquet", ".arrow", ".feather")
-_OF_TRAINER = ("fsspec", "huggingface_hub", "pyarrow")
 _SHOWN = 10
 
 
@@ -69,8 +63,9 @@ def header(path: Path) -> tuple[str, ...]:
     """
     if (path.is_dir() or path.suffix.lower() == ".zip") and next(local_pictures(path), None):
         return ("image", "label")  # folders of pictures by class have these roles whatever they are called
-    if all(map(find_spec, _OF_TRAINER)) and (path.stat().st_size <= _LARGE or path.suffix in _NOT_READ_WHOLE):
-        return _header_of_any(path)
+    if records := records_of(path):
+        # Columns of CoNLL have numbers, and are always these two.
+        return ("tokens", "tags") if records.format == "CoNLL" else (*records.columns, *records.pictures)
     try:
         with path.open("rb") as file:
             first = file.readline(_HEADER_BYTES).decode("utf-8-sig").strip()
@@ -83,15 +78,3 @@ def header(path: Path) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(row) if isinstance(row, dict) else ()
-
-
-def _header_of_any(path: Path) -> tuple[str, ...]:
-    from autoglm_trainer.errors import TrainerError
-    from autoglm_trainer.rows.door import read_records
-
-    try:
-        records = read_records(path.as_uri(), partial(locate, claims_root=Path("/"), credentials={}))
-    except TrainerError as error:
-        raise ValueError(str(error)) from error
-    # Columns of CoNLL have numbers, and are always these two.
-    return ("tokens", "tags") if records.format == "CoNLL" else (*records.columns, *records.pictures)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoglm_api.catalog import TASKS
 from autoglm_api.run import Run
 
 from .pictures import local_pictures, with_bytes
+from .reading import records_of
 from .sources import FILE, files_here
+
+if TYPE_CHECKING:
+    from autoglm_trainer.rows.records import Records
 
 _ROWS = 50
 
@@ -53,7 +58,10 @@ def _with_pictures(path: Path, column: str) -> list[Mapping[str, Any]]:
 
 
 def _rows(path: Path) -> list[Mapping[str, object]]:
+    """Some of the first rows, pictures in base64; none where they cannot be read."""
     try:
+        if records := records_of(path):
+            return [_held(records, row) for _, row in islice(records, _ROWS)]
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".csv":
                 return list(islice(csv.DictReader(file), _ROWS))
@@ -61,3 +69,8 @@ def _rows(path: Path) -> list[Mapping[str, object]]:
     except (OSError, ValueError):
         # The trial rows were read well enough to train on; without this convenience nothing is lost.
         return []
+
+
+def _held(records: Records, row: Mapping[str, object]) -> Mapping[str, object]:
+    reads = {name: records.find_picture(str(row.get(name))) for name in records.pictures}
+    return {**row, **{name: base64.b64encode(read()).decode() for name, read in reads.items() if read}}

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.trainer.rows.test_door import WRITERS
 from tests.trainer.task.drawing import draw, png
 
 from autoglm_api.run import freeze
@@ -29,15 +30,17 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     held = base64.b64encode(PNG).decode()
     for name, image in (("named", "shapes/disc/1.png"), ("held", held)):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"image": image, "label": "disc"}) + "\n")
+    WRITERS["Parquet"]([{"image": PNG, "label": "disc"}], tmp_path / "columnar.parquet")
     return {
         "folder": tmp_path / "shapes",
         "zip": tmp_path / "shapes.zip",
         "named": tmp_path / "named.jsonl",
         "held": tmp_path / "held.jsonl",
+        "columnar": tmp_path / "columnar.parquet",
     }
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "named", "held"])
+@pytest.mark.parametrize("kind", ["folder", "zip", "named", "held", "columnar"])
 def test_auto_recognises_pictures_and_a_server_is_asked_about_one_of_them(sources: dict[str, Path], kind: str) -> None:
     written = {
         "task": "auto",

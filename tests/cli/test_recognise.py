@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.trainer.rows.test_door import WRITERS
 
-from autoglm_cli import recognise
+from autoglm_cli import reading
 from autoglm_cli.recognise import with_recognised_columns
 from autoglm_cli.validate import examine
 
@@ -46,7 +46,7 @@ def test_words_and_tags_of_conll_are_known_by_their_place(tmp_path: Path) -> Non
 def test_of_what_cannot_be_read_whole_the_first_line_is_enough(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recognise, "_LARGE", 0)
+    monkeypatch.setattr(reading, "_LARGE", 0)
     WRITERS["CSV" if name.endswith("csv") else "JSONL"](ROWS, tmp_path / name)
     assert recognised(tmp_path, f"file://{name}") == ({"text": "text", "label": "label"}, None)
 
