@@ -75,10 +75,17 @@ def matching_data_files(uri: str, location: Location, pattern: str, refusal: typ
     from huggingface_hub import get_cached_repo_tree, snapshot_download
 
     folder = location.path.rpartition("/")[0]
-    wanted = f"{escape(folder)}/{pattern}" if folder else pattern
+    below = f"{escape(folder)}/" if folder else ""
     asked = _repository(location)
     with explained(_words(uri, "the folder", refusal)):
-        snapshot = Path(snapshot_download(**asked, allow_patterns=[wanted], max_workers=4))
+        snapshot = Path(
+            snapshot_download(
+                **asked,
+                allow_patterns=[f"{below}{pattern}"],
+                ignore_patterns=[f"{below}*/*"],  # to the client a * stands for slashes as well
+                max_workers=4,
+            )
+        )
         # Without the hub the snapshot is what happens to be in the cache; only the listing tells whether that is all.
         listed = get_cached_repo_tree(asked["repo_id"], repo_type="dataset", revision=snapshot.name)
     at_commit = {**location.options, "revision": snapshot.name}

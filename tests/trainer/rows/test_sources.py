@@ -108,7 +108,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def _content(self, asked: str, commit: str, path: str = "") -> tuple[bytes, str | None]:
         if asked == "resolve":
-            return self.files.get(path, b""), None if path in self.files else "EntryNotFound"
+            known = path in self.files and "/more/" not in path  # no pattern asks for files below other folders
+            return self.files.get(path, b""), None if known else "EntryNotFound"
         listed = [{"type": "file", "path": path, "size": len(each), "oid": "0"} for path, each in self.files.items()]
         return json.dumps(listed if asked == "tree" else {"id": "lab/rows", "sha": commit}).encode(), None
 

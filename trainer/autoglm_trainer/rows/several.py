@@ -68,14 +68,13 @@ def _check_alike(first: Records, other: Records) -> None:
         )
     if first.format in ("JSON", "JSONL", "SQuAD"):
         return  # Objects leave out what they have not: a whole file of them may, too.
-    mine, others = ({*each.columns, *each.pictures} for each in (first, other))
-    for has, lacks, name in (
-        *((first, other, name) for name in sorted(mine - others)),
-        *((other, first, name) for name in sorted(others - mine)),
-    ):
-        odd = next((each for each in (lacks, has) if each.headless), None)
-        remedy = f"in {odd.source} {HEADLESS}" if odd else "give all files of one source the same columns"
-        raise DataError(f"{lacks.source} has no column {name[:60]!r}, which {has.source} has; {remedy}")
+    for has, lacks in ((first, other), (other, first)):
+        known = {*lacks.columns, *lacks.pictures}
+        lacking = [name for name in (*has.columns, *has.pictures) if name not in known]
+        if lacking:
+            odd = next((each for each in (lacks, has) if each.headless), None)
+            remedy = f"in {odd.source} {HEADLESS}" if odd else "give all files of one source the same columns"
+            raise DataError(f"{lacks.source} has no column {cut(lacking[0])}, which {has.source} has; {remedy}")
 
 
 def _rows(parts: Sequence[Records]) -> Numbered:
