@@ -97,9 +97,8 @@ class RunFolder:
             yield
         except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode() or "unknown"
-            raise BusyError(
-                f"{self.path} is in use by process {holder}; `autoglm status` shows how far it is"
-            ) from error
+            told = f"`autoglm status --dir {self.path.parent}` shows how far it is"
+            raise BusyError(f"{self.path} is in use by process {holder}; {told}") from error
         finally:
             os.close(descriptor)
 

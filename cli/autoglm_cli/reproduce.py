@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -122,6 +124,8 @@ def _reproduce(url: str, study: optuna.Study, trial: FrozenTrial, claims: Path |
     from autoglm_trainer.reproduction import reproduce as train_again
     from autoglm_trainer.work.places import input_places
 
+    # Without a handler SIGTERM would leave what has been downloaded and written.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="autoglm-reproduce-") as scratch:
         environment = WorkerEnvironment(
             storage_url=url,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from autoglm_cli.errors import CliError, UsageError
 from autoglm_cli.folder import RunFolder, RunRecord
 from autoglm_cli.main import app
 from autoglm_store.limits import read_surroundings, write_surroundings
+from autoglm_trainer.contract import Places
 from autoglm_trainer.errors import DataError, NothingToReproduce
 from autoglm_trainer.reproduction import reproduce
 from autoglm_trainer.tasks import get_task
@@ -148,6 +151,25 @@ def test_the_command_compares_the_best_trial_or_the_named_one(searched: tuple[Pa
     assert "trial 1 comes out the same" in told
     equal = [line for line in told.splitlines() if line.strip().endswith("equal")]
     assert len(equal) >= len(study.get_trials()[1].intermediate_values)
+
+
+def test_sigterm_leaves_nothing_behind(
+    searched: tuple[Path, Run, optuna.Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def train(_study: optuna.Study, _run: Run, _trial: FrozenTrial, places: Places) -> None:
+        written.append(places.scratch / "model")
+        written[0].write_text("downloaded")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("autoglm_trainer.reproduction.reproduce", train)
+    before = signal.getsignal(signal.SIGTERM)
+    answer = CliRunner().invoke(app, ["reproduce", str(searched[0])])
+    signal.signal(signal.SIGTERM, before)
+    assert answer.exit_code == 143
+    assert written
+    assert not written[0].parent.exists()
 
 
 def test_a_difference_ends_the_command_with_its_name(
