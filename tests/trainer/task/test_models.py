@@ -219,7 +219,7 @@ def ask_hub(tmp_path: Path, *questions: str, **environ: str) -> list[str]:
 
 
 def test_hub_models_are_downloaded_without_pickles_and_refusals_say_what_to_do(tmp_path: Path, hub: str) -> None:
-    questions = ("hf://lab/tiny v1 wrong", "hf://lab/tiny v9 right", "hf://a/b/c v1 right", "hf://lab/tiny v1 right")
+    questions = ("hf://lab/tiny v1 wrong", "hf://lab/tiny v9 right", "hf://a/b--c v1 right", "hf://lab/tiny v1 right")
     token, revision, name, files = ask_hub(tmp_path, *questions, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")
     assert "model.safetensors" in files
     assert "tokenizer.json" in files
