@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ def read(name: str) -> str:
     content = sys.stdin.buffer.read(MAX_BYTES + 1) if name == STDIN else _read_file(Path(name))
     if len(content) > MAX_BYTES:
         raise NotYamlError(f"is larger than {MAX_BYTES // 2**20} MiB; no cluster would take it")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise NotYamlError("is UTF-16 text; save it as UTF-8")
     if b"\0" in content:
         raise NotYamlError("is a binary file, not YAML")
     try:
@@ -102,6 +105,8 @@ def parse(text: str, file: str) -> Iterator[Document]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = str(error.problem or error.context or "cannot be read").split("\n")[0]
+        if "'\\t'" in problem:
+            problem = "a tab stands where only spaces may; indent with spaces"
         raise NotYamlError(f"is not YAML: {problem}", mark.line + 1 if mark else None) from error
     except YAMLError as error:
         raise NotYamlError(f"is not YAML: {str(error).splitlines()[0]}") from error
