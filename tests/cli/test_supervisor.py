@@ -18,7 +18,6 @@ from tests.waiting import wait_until
 
 from autoglm_api.attempts import TrialAttribute
 from autoglm_api.exits import Cause
-from autoglm_api.study import WarmStart
 from autoglm_cli.disk import Disk
 from autoglm_cli.errors import BusyError, CliError, InterruptedRunError, SpecChangedError, UsageError
 from autoglm_cli.finish import export_best
@@ -71,30 +70,23 @@ def test_a_run_begins_with_what_a_run_beside_it_found(local_run: StartRun) -> No
     assert len(open_study(again.folder).get_trials()) == 8
 
 
-def test_a_run_that_should_begin_with_a_missing_one_does_not_begin(local_run: StartRun) -> None:
+def test_a_run_that_should_begin_with_what_is_not_there_creates_and_removes_nothing(local_run: StartRun) -> None:
     first = local_run(trials={"max": 1})
     assert run(first)
+    itself = local_run(warmStart={"fromStudies": ["small"]})
+    with pytest.raises(UsageError, match="small is this study"), itself.opened(fresh=True):
+        pass
+    assert complete(first) == 1
     second = local_run(warmStart={"fromStudies": ["nobody"]})
     second.folder, second.name = RunFolder(first.folder.path.parent / "second"), "second"
     with pytest.raises(UsageError, match=r"fromStudies: there is no run nobody in .*; known: small$"):
         run(second)
     assert not second.folder.path.exists(), "it would look like a run that has not begun"
-    second.folder.path.mkdir()
-    second.folder.prepare(namespace="default", name="second", file="second.yaml")
-    second.name, second.spec = (
-        "third",
-        second.spec.model_copy(update={"warm_start": WarmStart(from_studies=("second",))}),
-    )
-    with pytest.raises(UsageError, match="run second has not begun"):
+    begun = RunFolder(first.folder.path.parent / "nobody")
+    begun.path.mkdir()
+    begun.prepare(namespace="default", name="nobody", file="nobody.yaml")
+    with pytest.raises(UsageError, match="run nobody has not begun"):
         run(second)
-
-
-def test_a_run_that_should_begin_with_itself_is_kept(local_run: StartRun) -> None:
-    assert run(local_run(trials={"max": 1}))
-    again = local_run(warmStart={"fromStudies": ["small"]})
-    with pytest.raises(UsageError, match="small is this study"), again.opened(fresh=True):
-        pass
-    assert complete(again) == 1
 
 
 def test_a_killed_worker_costs_nothing_but_its_time(local_run: StartRun) -> None:
