@@ -45,8 +45,8 @@ TOKEN_CLASSIFICATION = TaskDeclaration(
     ),
     points=(
         good_point("head", head_c=0.1, entity_weight=1.0),
-        # A few hundred sentences want more passes than thousands, which these do not harm, and more weight on entities.
-        good_point("full", learning_rate=2e-4, epochs=6, batch_size=16, gate="none", entity_weight=2.0),
+        # A few hundred sentences want more steps and more weight on entities than thousands, which these do not harm.
+        good_point("full", learning_rate=2e-4, epochs=4, batch_size=16, gate="none", entity_weight=2.0),
         good_point(
             "lora",
             learning_rate=1e-3,
