@@ -59,7 +59,7 @@ def test_workers_that_share_a_device_train_all_trials_of_their_study(tmp_path: P
 def test_reconcile_compares_the_operator_with_a_bare_loop(tmp_path: Path) -> None:
     found = figures(reconcile.run(tmp_path, reconcile.SMALL))
     operator, bare = found["Jobs a second, operator"], found["Jobs a second, bare loop"]
-    assert found["the operator's share of that rate"] == pytest.approx(operator / bare)
+    assert found["the operator's share of the bare loop's rate"] == pytest.approx(operator / bare)
     assert (
         found["operator: from the first study to the last pod"]
         >= found["operator: from the first study to the last Job"]

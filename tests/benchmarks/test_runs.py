@@ -49,7 +49,8 @@ def test_operators_share_is_of_the_mean_of_both_bare_loops() -> None:
     )
     rows = table(found, SMALL).rows
     assert [row.figure for row in rows if "share" in row.what] == pytest.approx([0.7, 0.75, 0.25, 9 / 14])
-    assert [row.what for row in rows if row.aim] == ["the operator's share of that rate"]
+    assert [row.what for row in rows if row.aim] == ["the operator's share of the bare loop's rate"]
+    assert len({row.what for row in rows}) == len(rows)
 
 
 def test_a_search_s_share_is_of_all_seeds_time_together() -> None:
