@@ -57,7 +57,6 @@ LATENCY = "latency_p95_ms"
 REPORT_ROWS = 1_000
 _CHECKED_EXAMPLES = 32
 
-
 P = TypeVar("P", bound=Learning, default=Problem)
 B = TypeVar("B", bound=Pretrained, default=BaseModel)
 
@@ -193,11 +192,10 @@ class LoadedTuned(Generic[P, B]):
         part = -(-min(settings.batch_size, len(examples)) // (self.ranks.count * settings.accumulation))
         head = self.problem.head(base, settings)
         trained = Pass(part, longest, part * max(examples.sizes), head.output.out_features, mixed=head.layers)
-        needed = max(
+        needed = library_bytes(base.device) + max(
             training_bytes(shape, trained, footprint, half=base.half is not None),
             inference_bytes(shape, replace(trained, examples=INFERENCE_BATCH), half=not base.is_float32),
         )
-        needed += library_bytes(base.device)
         on_gpu = base.device.type == "cuda"
         return MemoryEstimate(
             # On a CPU all ranks share the container's memory; of GPUs each has its own.
