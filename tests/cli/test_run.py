@@ -159,7 +159,9 @@ def test_what_the_machine_refuses_later_is_a_sentence_and_no_traceback(
 
 def test_ctrl_c_while_python_still_imports_ends_without_a_word(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
-    script = "from autoglm_cli.entry import main; main()"
+    # As at a terminal: whoever runs the tests in the background may ignore the signal, and children inherit that.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{heard}; from autoglm_cli.entry import main; main()"
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", script, "tasks"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
