@@ -45,7 +45,7 @@ TOKEN_CLASSIFICATION = TaskDeclaration(
     ),
     points=(
         good_point("head", head_c=0.1, entity_weight=1.0),
-        # A few hundred sentences want more steps and more weight on entities than thousands, which these do not harm.
+        # A few hundred sentences want more steps and more weight on entities; a thousand are not harmed by them.
         good_point("full", learning_rate=2e-4, epochs=4, batch_size=16, gate="none", entity_weight=2.0),
         good_point(
             "lora",
