@@ -7,6 +7,7 @@ test. As a process of its own it can be killed at any moment and started again.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.postgres import PostgresServer, start_postgres
 Json = dict[str, Any]
 ACCOUNT = "autoglm"
 KINDS = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+_RIGHT_LACKED = re.compile(r"is forbidden: User .* cannot ")
 FAST = {
     "POLL_SECONDS": "1",
     "STATUS_INTERVAL_SECONDS": "0.5",
@@ -43,6 +45,7 @@ class Operator:
     port: int
     settings: dict[str, str]
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _judged: int = field(default=0, repr=False)
 
     def start(self, **settings: str) -> None:
         """Starts it and returns when it answers `/healthz`."""
@@ -85,6 +88,17 @@ class Operator:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
+    def fault(self) -> str:
+        """What it has said since the last call that is a defect or a right it lacks, and what follows; mostly empty.
+
+        Each fault is shown once: a test is not judged by what an earlier one has found.
+        """
+        lines = self.log.read_text(errors="replace").splitlines()
+        new, self._judged = lines[self._judged :], len(lines)
+        faulty = (number for number, line in enumerate(new) if "Traceback" in line or _RIGHT_LACKED.search(line))
+        first = next(faulty, len(new))
+        return "\n".join(new[first : first + 40])
+
     def metrics(self) -> str:
         """What Prometheus would read."""
         with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
@@ -107,9 +121,8 @@ class Installation:
     def check_operator(self) -> None:
         """Nothing was refused to the operator, nothing in its log is a defect, and its watch is not deaf."""
         wait_for(self.operator.healthy, 20, state=self.operator.tail)
-        log = self.operator.log.read_text(errors="replace")
-        assert "Traceback" not in log, self.operator.tail(120)
-        assert " cannot " not in log or "is forbidden" not in log, self.operator.tail(120)
+        fault = self.operator.fault()
+        assert not fault, fault
         if self.cluster.plane is not None:
             refused = self.cluster.plane.refused_requests(f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}")
             assert not refused, refused

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from autoglm_api.attempts import Limits
 from autoglm_api.run import Run
 from autoglm_store import attempts
-from autoglm_store.connection import delete_study
+from autoglm_store.connection import answered, delete_study
 from autoglm_store.creation import CREATION_LOCK, complete_study, refill_grid
 from autoglm_store.errors import LeaseLost, StudyNotFound
 from autoglm_store.insertion import insert_study
@@ -47,7 +47,8 @@ async def apply_to_trials(databases: Databases, url: str, action: TrialAction) -
 
     def write(database: Database) -> None:
         try:
-            _write(database, url, action)
+            with answered(url):
+                _write(database, url, action)
         finally:
             database.stale(action.ref.study)
 

@@ -198,13 +198,27 @@ def _shown(url: str) -> str:
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Turn what SQLAlchemy and Optuna raise into a sentence without a password."""
+    """As `answered`, where `url` itself is used for the first time and may be unreadable."""
     try:
-        yield
+        with answered(url):
+            yield
     except (exc.ArgumentError, ValueError):
         raise StorageUnreachable(
             "the storage URL cannot be read; expected postgresql://user:password@host/db"
         ) from None
+
+
+@contextmanager
+def answered(url: str) -> Iterator[None]:
+    """Turn what SQLAlchemy, psycopg and Optuna raise into a sentence without a password.
+
+    Raises:
+        StorageUnreachable: the database did not do what it was asked. SchemaMismatch: it has no tables.
+    """
+    try:
+        yield
+    except exc.ArgumentError:
+        raise
     except (StorageInternalError, exc.SQLAlchemyError, psycopg.Error) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
         cause = cause.orig if isinstance(cause, exc.DBAPIError) and cause.orig is not None else cause

@@ -230,6 +230,20 @@ async def test_reading_cannot_write(databases: Databases, url: str) -> None:
         await databases.call(url, "look", write)
 
 
+async def test_a_write_that_finds_the_server_gone_is_told_as_that(
+    databases: Databases, server: PostgresServer, url: str
+) -> None:
+    await create(databases, url)
+    changed = [limits_of(SPEC, generation=2).model_copy(update={"max": wanted}) for wanted in (9, 10)]
+    await apply(databases, url, WriteLimits(REF, changed[0]))
+    server.stop(immediate=True)
+    try:
+        with pytest.raises(Away, match=f"port {server.port}|terminat|closed"):
+            await apply(databases, url, WriteLimits(REF, changed[1]))
+    finally:
+        server.start()
+
+
 async def test_breaker_opens_after_a_failure_and_closes_when_the_database_is_back(
     databases: Databases, server: PostgresServer, url: str
 ) -> None:
