@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -10,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubelet import Kubelet
+from e2e.cluster.network import ip
 from e2e.kube import Kube, wait_for
 from e2e.pods import pod, terminated
 from kubernetes.client.exceptions import ApiException
@@ -99,6 +101,21 @@ except urllib.error.HTTPError as error:
     assert terminated(kube, namespace, "caller")["exitCode"] == 0
     answer = kube.logs(namespace, "caller")
     assert answer.startswith(f'403 secrets is forbidden: User "system:serviceaccount:{namespace}:default"')
+
+
+def test_machine_stays_where_pods_know_it_while_others_come_and_go(
+    cluster: Cluster, kube: Kube, kubelet: Kubelet, namespace: str
+) -> None:
+    def hardware_address() -> str:
+        (bridge,) = json.loads(ip("-json", "addr", "show", "to", cluster.host_address))
+        return str(bridge["address"])
+
+    before, names = hardware_address(), [f"neighbour-{number}" for number in range(4)]
+    for name in names:
+        kube.create(pod(name, "true"), namespace)
+    for name in names:
+        terminated(kube, namespace, name)
+    assert hardware_address() == before
 
 
 def test_claim_is_shared_between_pods_and_outlives_them(kube: Kube, namespace: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _PREFIX = "agl"
+_HARDWARE_ADDRESS = "02:61:67:6c:00:01"  # locally administered
 
 
 class NetworkError(RuntimeError):
@@ -52,7 +53,9 @@ class PodNetwork:
         """Makes the bridge. Needs root."""
         _remove_leftovers()
         network = cls(f"{_PREFIX}{os.getpid()}", _free_prefix())
-        ip("link", "add", network.bridge, "type", "bridge")
+        # Left to itself a bridge takes the lowest of its ports' hardware addresses, so another one whenever pods come
+        # and go, and whatever the others send meanwhile is lost until they ask anew: a connection stalls for minutes.
+        ip("link", "add", network.bridge, "address", _HARDWARE_ADDRESS, "type", "bridge")
         ip("addr", "add", f"{network.host_address}/20", "dev", network.bridge)
         ip("link", "set", network.bridge, "up")
         return network
