@@ -108,7 +108,8 @@ def test_machine_stays_where_pods_know_it_while_others_come_and_go(
 ) -> None:
     def hardware_address() -> str:
         (bridge,) = json.loads(ip("-json", "addr", "show", "to", cluster.host_address))
-        return str(bridge["address"])
+        (link,) = json.loads(ip("-json", "link", "show", bridge["ifname"]))
+        return str(link["address"])
 
     before, names = hardware_address(), [f"neighbour-{number}" for number in range(4)]
     for name in names:
