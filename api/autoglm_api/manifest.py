@@ -56,7 +56,8 @@ class Manifest(Model):
         max_length: tokens per text; longer texts are truncated exactly as in training, or refused (text generation).
         labels: class names, by the index of the model's output; empty where there are none.
         settings: what the server must know besides, by the task's own names (windows, thresholds).
-        validation: metrics on the validation rows. test: on the test rows, measured once.
+        validation: the winning trial's metrics on the validation rows. test: the model's on the test rows.
+        trained_on: the splits that the model has learned from, where they are not the training rows alone.
     """
 
     format: int = FORMAT
@@ -72,6 +73,7 @@ class Manifest(Model):
     parameters: dict[str, Scalar]
     validation: dict[str, float]
     test: dict[str, float] | None = None
+    trained_on: tuple[str, ...] | None = None
     seed: int
     versions: dict[str, str]
     data: DataDigests

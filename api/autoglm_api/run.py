@@ -21,7 +21,7 @@ from .catalog.methods import METHODS, searched_methods
 from .pruners import Pruner
 from .samplers import SAMPLERS, Sampler, check_sampler
 from .space import Parameter, all_points, check_point, same, space_size
-from .study import Constraint, Data, ModelSource, Objective, StudySpec, judged_by
+from .study import Constraint, Data, ExportOptions, ModelSource, Objective, StudySpec, judged_by
 
 # Fields that may be edited while a study runs; everything else is fixed by the fingerprint.
 EDITABLE = frozenset({"suspend", "budget", "promotion", "ttlSecondsAfterFinished", "deletionPolicy"})
@@ -52,6 +52,7 @@ class Run(Model):
     timeout_seconds: int | None = None
     checkpoint_every_seconds: int = 300
     grace_seconds: int = 60
+    export: ExportOptions = ExportOptions()
     artifacts_uri: str
     image: str | None = None
     fingerprint: str
@@ -119,6 +120,7 @@ def freeze(
         timeout_seconds=spec.trials.timeout_seconds,
         checkpoint_every_seconds=spec.trainer.checkpoint_every_seconds,
         grace_seconds=spec.trainer.termination_grace_period_seconds,
+        export=spec.export,
         artifacts_uri=f"{artifacts_uri.rstrip('/')}/{namespace}/{uid}",
         image=image,
         fingerprint=fingerprint(spec),
@@ -161,6 +163,7 @@ def check_task(spec: StudySpec) -> None:
             raise ValueError(f"{field}: {task.name} has no metric {metric!r}; known: {', '.join(sorted(task.metrics))}")
     task.check_space(spec.parameters)
     task.check_endpoint(spec.model, spec.parameters)
+    task.check_export(spec.export)
 
 
 def first_points(spec: StudySpec, parameters: Sequence[Parameter]) -> tuple[dict[str, Scalar], ...]:

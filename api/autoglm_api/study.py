@@ -200,6 +200,12 @@ class WarmStart(Model):
     from_studies: tuple[Name, ...] = Field(min_length=1, max_length=5)
 
 
+class ExportOptions(Model):
+    """How the model is made of the winning trial: as it was judged, or trained once more with the validation rows."""
+
+    train_on: Literal["Train", "TrainAndValidation"] = "Train"
+
+
 class Promotion(Model):
     """Whether endpoints may take this study's model."""
 
@@ -225,6 +231,7 @@ class StudySpec(Model):
     trainer: Trainer = Trainer()
     artifacts: Artifacts | None = None
     storage: Storage | None = None
+    export: ExportOptions = ExportOptions()
     promotion: Promotion = Promotion()
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = 3_600
@@ -261,6 +268,14 @@ class StudySpec(Model):
             if metric in metrics[:index]:
                 raise ValueError(f"objectives[{index}].metric: {metric} is an objective already; each must differ")
         check_pruner(self.pruner, objectives=len(self.objectives))
+        return self
+
+    @model_validator(mode="after")
+    def _export_can_be_judged(self) -> StudySpec:
+        if self.export.train_on != "Train" and self.data.test is None:
+            raise ValueError(
+                "export.trainOn: TrainAndValidation leaves no rows to judge the model on; add data.test.source"
+            )
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ T = TypeVar("T")
 BREAKER_LIMIT_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 _CONNECT = {"connect_timeout": 5, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# Also what a server says as it ends a session: that it was idle too long is an internal error to psycopg.
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s"
 
 
@@ -219,7 +221,7 @@ class Databases:
             # The thread cannot be stopped; this object is left to it, and the next call begins with a new one.
             guarded.database = Database(guarded.database._url, self._max_age)  # noqa: SLF001
             raise guarded.breaker.failed(f"no answer from the database in {self._timeout:g} s") from None
-        except (psycopg.OperationalError, psycopg.InterfaceError, StorageUnreachable) as error:
+        except (*_AWAY, StorageUnreachable) as error:
             guarded.database.disconnect()
             raise guarded.breaker.failed(" ".join(str(error).split())[:500]) from None
         except StoreError:

@@ -304,6 +304,13 @@ STUDIES = [
     ("quantity with a space", study(trainer={"resources": {"limits": {"memory": "4 Gi"}}}), "schema", "4 Gi"),
     ("artifacts on a hub", study(artifacts={"uri": "hf://a/b"}), "schema", "artifacts.uri"),
     ("a warm start from nowhere", study(warmStart={"fromStudies": []}), "schema", "fromStudies"),
+    (
+        "a model that no rows are left to judge",
+        study(export={"trainOn": "TrainAndValidation"}),
+        "cel",
+        "add data.test.source",
+    ),
+    ("a model of the test rows", study(export={"trainOn": "Everything"}), "schema", "trainOn"),
     ("promotion by hope", study(promotion={"policy": "Always"}), "schema", "policy"),
 ]
 

@@ -35,6 +35,7 @@ IMMUTABLE: list[Spec] = [
     {"pruner": {"percentile": 20}},
     {"pruner": {"type": "None"}},
     {"trials": {"retries": 0}},
+    {"export": {"trainOn": "TrainAndValidation"}},
     {"trials": {"perPod": 1}},
     {"trials": {"timeoutSeconds": 60}},
     {"trainer": {"image": "other"}},

@@ -67,11 +67,27 @@ class Stopwatch:
         return Cost(took, time.process_time() - self.began_cpu, took * self.gpus)
 
 
+@dataclass(frozen=True)
+class Made:
+    """The model that is exported.
+
+    Attributes:
+        alone: the winner as its trial was judged, of the training rows alone, where the model is another one.
+        further: what making it took beside the trial.
+        missing: why it is not the model that the study asks for; a sentence.
+    """
+
+    model: FittedModel
+    alone: FittedModel | None = None
+    further: Cost | None = None
+    missing: str = ""
+
+
 def contenders(
     loaded: LoadedTask,
     run: Run,
     winner: FrozenTrial,
-    fitted: FittedModel,
+    made: Made,
     split: SplitName,
     trials: Sequence[LogicalTrial],
     restore: Callable[[FrozenTrial], FittedModel],
@@ -79,13 +95,16 @@ def contenders(
 ) -> tuple[list[Contender], list[str]]:
     """Winner, default configuration and baseline on `split`, and a sentence for each that could not be had.
 
-    `fitted` is the winner's model; `restore` gives that of any complete one of `trials`.
+    `made` is of the winner; `restore` gives that of any complete one of `trials`.
     """
     task = find_task(run.task).for_model(run.model)
     searched = whole_point(winner)
     chosen = {**task.defaults(searched), **searched}
     own = trials_cost(winner, trials)
-    found, missing = [_contender("winner", fitted, split, _searched_first(chosen, searched), own)], []
+    shown = _searched_first(chosen, searched)
+    found, missing = [_contender("winner", made.model, split, shown, own.plus(made.further))], [made.missing]
+    if made.alone is not None:
+        found.append(_contender("winner of the training rows alone", made.alone, split, shown, own))
     if is_default(searched, run):
         missing.append("The winner is the default configuration.")
     else:
@@ -104,7 +123,7 @@ def contenders(
     watch = Stopwatch(gpus=0)
     answers = loaded.baseline(split)
     found.append(Contender(f"baseline ({loaded.baseline_name})", answers, {}, {}, watch.cost()))
-    return found, missing
+    return found, [sentence for sentence in missing if sentence]
 
 
 def _default(

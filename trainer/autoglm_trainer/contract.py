@@ -243,6 +243,23 @@ class ShowsData(Protocol):
 
 
 @runtime_checkable
+class Refits(Protocol):
+    """A loaded task that can train on training and validation rows together, when nothing is left to choose."""
+
+    def refit(self, parameters: Mapping[str, Scalar], control: TrialControl, *, reports: int | None) -> FittedModel:
+        """As `fit`, with the validation rows after the training rows; nothing is reported.
+
+        Args:
+            parameters: the winner's point. How long it trains is the point's affair, but for patience.
+            control: as for `fit`.
+            reports: end where `fit` would report so often, with the weights as they are then; None = at the end.
+
+        Raises:
+            Infeasible: as `fit`.
+        """
+
+
+@runtime_checkable
 class Derives(Protocol):
     """A loaded task that makes something of its own of points that leave it open, such as a text bred from the best."""
 

@@ -20,9 +20,10 @@ from autoglm_store.ledger import LogicalTrial, best, logical_trials, origin_of, 
 from autoglm_store.limits import read_limits
 from autoglm_store.sampling import training_seed
 
-from .contenders import Unattended, contenders
+from .contenders import Made, Unattended, contenders
 from .contract import Completes, ExportDescription, FittedModel, LoadedTask, Places, ShowsData, SplitName
 from .errors import NothingToExport
+from .refit import make_model
 from .report import COMPARISON, ReportContent, render_comparison, render_model_card, render_report
 from .tasks import get_task
 from .work.artifacts import Artifacts
@@ -64,12 +65,12 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         def restore(trial: FrozenTrial) -> FittedModel:
             return restore_trial(loaded, run, trial, artifacts, Path(scratch, f"weights-{trial.number}"))
 
-        fitted = restore(winner)
+        made = make_model(loaded, run, winner, restore, gpus=gpus)
         folder = Path(scratch, FOLDER)
         folder.mkdir()
-        description = fitted.export(folder)
+        description = made.model.export(folder)
         logical = logical_trials(trials, read_limits(study))
-        content = _judge(loaded, run, winner, fitted, logical, restore, started, description.labels, gpus)
+        content = _judge(loaded, run, winner, made, logical, restore, started, description.labels, gpus)
         manifest, written = _write(content, description, folder)
         artifacts.delete(FOLDER)
         artifacts.upload(folder, FOLDER)
@@ -97,7 +98,7 @@ def _judge(
     loaded: LoadedTask,
     run: Run,
     winner: FrozenTrial,
-    fitted: FittedModel,
+    made: Made,
     trials: Sequence[LogicalTrial],
     restore: Callable[[FrozenTrial], FittedModel],
     started: float,
@@ -106,12 +107,13 @@ def _judge(
 ) -> ReportContent:
     """The winner beside its contenders on the test rows; `started` is the process's CPU time when the export began."""
     split: SplitName = "test" if loaded.has_test else "validation"
-    found, missing = contenders(loaded, run, winner, fitted, split, trials, restore, gpus)
+    found, missing = contenders(loaded, run, winner, made, split, trials, restore, gpus)
     return ReportContent(
         run=run,
         best=winner,
         trials=tuple(trials),
         contenders=tuple(found),
+        trained_on=("train", "validation") if made.alone is not None else ("train",),
         labels=labels,
         judged_on=split,
         missing=tuple(missing),
@@ -168,6 +170,7 @@ def _manifest(
         parameters=dict(winner.parameters),
         validation=dict(validation),
         test=winner.metrics if content.judged_on == "test" else None,
+        trained_on=content.trained_on if content.trained_on != ("train",) else None,
         seed=content.training_seed,
         versions=dict(content.versions),
         data=content.digests,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from autoglm_api.base import Scalar
 from autoglm_api.space import Choices, Parameter, is_active, ordered
-from autoglm_api.study import Data, ModelSource
+from autoglm_api.study import Data, ExportOptions, ModelSource
 
 from .knobs import Knob
 from .methods.declaration import MethodDeclaration
@@ -55,6 +55,7 @@ class TaskDeclaration:
         wide: whether it learns from any number of columns, those that play no role.
         own_methods: its methods, where these are none of `METHODS`.
         alone: the task as a study without a base model has it, where that is another one.
+        refits: whether the winner can be trained once more, on training and validation rows together.
         server_needs_torch: whether that runs a model with PyTorch, which the plain server does without.
         endpoint_lacks: what only weights at hand can do, where a study may name an endpoint in their place: parameter →
             values, or none for the whole parameter. None = the task needs the weights.
@@ -76,6 +77,7 @@ class TaskDeclaration:
     wide: bool = False
     own_methods: Mapping[str, MethodDeclaration] = field(default_factory=dict)
     alone: TaskDeclaration | None = None
+    refits: bool = False
     server_needs_torch: bool = False
     endpoint_lacks: Mapping[str, tuple[Scalar, ...]] | None = None
 
@@ -153,6 +155,15 @@ class TaskDeclaration:
                     )
             if lacking == ():
                 raise ValueError(f"parameters: an endpoint knows nothing of {parameter.name}; leave it out")
+
+    def check_export(self, export: ExportOptions) -> None:
+        """Refuse to train the winner once more where the task cannot.
+
+        Raises:
+            ValueError: naming the field and its value.
+        """
+        if export.train_on != "Train" and not self.refits:
+            raise ValueError(f"export.trainOn: {self.name} exports models as they were judged; leave it out")
 
     def check_sources(self, data: Data) -> None:
         """Refuse a study without a source that the task needs, or with what nothing would read.

@@ -85,6 +85,7 @@ _TUNED = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.image_classification:ImageClassification",
     server="autoglm_serving.tasks.image_classification:PictureClassifier",
+    refits=True,
     base_model="optional",
     own_methods=IMAGE_METHODS,
 )

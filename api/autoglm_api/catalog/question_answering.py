@@ -52,4 +52,5 @@ QUESTION_ANSWERING = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.question_answering:QuestionAnswering",
     server="autoglm_serving.tasks.question_answering:Reader",
+    refits=True,
 )

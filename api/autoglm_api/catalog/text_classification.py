@@ -59,4 +59,5 @@ TEXT_CLASSIFICATION = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.text_classification:TextClassification",
     server="autoglm_serving.tasks.text_classification:TextClassifier",
+    refits=True,
 )

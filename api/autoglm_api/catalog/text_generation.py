@@ -55,5 +55,6 @@ TEXT_GENERATION = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.text_generation:TextGeneration",
     server="autoglm_serving.tasks.text_generation:TextGenerator",
+    refits=True,
     server_needs_torch=True,
 )

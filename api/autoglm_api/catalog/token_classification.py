@@ -60,4 +60,5 @@ TOKEN_CLASSIFICATION = TaskDeclaration(
     ),
     trainer="autoglm_trainer.tasks.token_classification:TokenClassification",
     server="autoglm_serving.tasks.token_classification:EntityFinder",
+    refits=True,
 )

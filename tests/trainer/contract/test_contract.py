@@ -19,6 +19,7 @@ from autoglm_api.catalog import TASKS
 from autoglm_api.manifest import Manifest
 from autoglm_serving.answerer import load_answerer, warm_up
 from autoglm_trainer import report
+from autoglm_trainer.contract import Refits
 from autoglm_trainer.errors import DataError, SpecError
 from autoglm_trainer.tasks import get_task
 
@@ -110,6 +111,15 @@ def test_it_is_pruned_at_once_and_the_fit_after_it_is_unharmed(
         loaded.fit({**case.point, "method": case.reporting}, Control(prune_at=1))
     after = loaded.fit(case.other, Control())
     assert digest(after, tmp_path / "after") == digest(load().fit(case.other, Control()), tmp_path / "fresh")
+
+
+def test_the_declaration_says_whether_the_winner_can_learn_from_the_validation_rows_too(
+    case: Case, loaded: Any, tmp_path: Path
+) -> None:
+    assert isinstance(loaded, Refits) == TASKS[case.task].refits
+    if isinstance(loaded, Refits):
+        alone = digest(loaded.fit(case.point, Control()), tmp_path / "alone")
+        assert digest(loaded.refit(case.point, Control(), reports=None), tmp_path / "both") != alone
 
 
 def test_a_saved_model_restored_and_served_answers_as_the_trained_one(

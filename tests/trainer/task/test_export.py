@@ -28,7 +28,7 @@ from autoglm_serving.answerer import load_answerer
 from autoglm_store.ledger import logical_trials
 from autoglm_store.limits import read_limits, write_limits
 from autoglm_store.sampling import suggest
-from autoglm_trainer.contenders import contenders
+from autoglm_trainer.contenders import Made, contenders
 from autoglm_trainer.errors import ExportError, NothingToExport
 from autoglm_trainer.export import export_run, restore_trial
 from autoglm_trainer.model.graph import check_graph
@@ -225,7 +225,7 @@ def test_a_default_configuration_whose_weights_are_gone_costs_no_export(exported
         return restore_trial(task, run, trial, store(tmp_path / "emptied"), tmp_path / "default")
 
     trials = logical_trials(exported.study.get_trials(), read_limits(exported.study))
-    found, missing = contenders(task, run, winner, fitted, "test", trials, restore, gpus=0)
+    found, missing = contenders(task, run, winner, Made(fitted), "test", trials, restore, gpus=0)
     assert [each.name.split(" ")[0] for each in found] == ["winner", "default", "baseline"]
     assert not missing
 

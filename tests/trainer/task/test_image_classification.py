@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution
 from tests.trainer.task.drawing import SIDE, picture_rows, write_backbone, write_folder
 from tests.trainer.task.making import Control, make_places, make_run, write_rows
 
-from autoglm_trainer.contenders import contenders
+from autoglm_trainer.contenders import Made, contenders
 from autoglm_trainer.contract import Table
 from autoglm_trainer.errors import SpecError
 from autoglm_trainer.metrics.episodes import draw_episodes, mean_interval
@@ -95,7 +95,7 @@ def test_the_report_compares_the_winner_with_the_same_network_from_scratch(load:
     domains = {name: CategoricalDistribution([value]) for name, value in point.items()}
     winner = optuna.trial.create_trial(params=point, distributions=domains, value=0.5)
     fitted = task.fit(point, Control())
-    found, missing = contenders(task, run, winner, fitted, "test", (), restore=task.fit, gpus=0)
+    found, missing = contenders(task, run, winner, Made(fitted), "test", (), restore=task.fit, gpus=0)
     assert missing == []
     assert [each.name for each in found] == [
         "winner",

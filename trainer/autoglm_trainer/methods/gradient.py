@@ -23,6 +23,7 @@ def fit_by_gradient(fitting: Fitting) -> None:
         collate=fitting.base.collate,
         ranks=fitting.ranks,
         half=fitting.base.half,
+        reports=fitting.reports,
     )
     loop.run(fitting.control, fitting.evaluate)
 

@@ -35,6 +35,7 @@ class Fitting:
         criterion: examples → the loss of their logits, (answers, outputs) → ().
         evaluate: the objective metric of the network on validation rows, as it is now; True = and as it stays.
         maximize: whether more of it is better.
+        reports: end after so many; None = the settings alone say when.
         ranks: who trains together with this process.
     """
 
@@ -47,6 +48,7 @@ class Fitting:
     control: TrialControl
     evaluate: Callable[[bool], float]
     maximize: bool = True
+    reports: int | None = None
     ranks: Ranks = field(default_factory=Ranks)
 
 

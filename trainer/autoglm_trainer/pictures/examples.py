@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,6 +50,15 @@ class Pictures:
     def items(self) -> tuple[int, ...]:
         """The row of each picture."""
         return tuple(range(len(self)))
+
+    def joined(self, more: Pictures) -> Pictures:
+        """These, then `more`, changed as these are."""
+        return Pictures(
+            key=("joined", *self.key, *more.key),
+            pixels=np.concatenate([self.pixels, more.pixels]),
+            targets=(*self.targets, *more.targets),
+            augmentation=self.augmentation,
+        )
 
     def of(self, items: Sequence[int]) -> list[int]:
         """The pictures of some rows."""

@@ -29,6 +29,20 @@ class Cost:
     cpu_seconds: float | None
     gpu_seconds: float
 
+    def plus(self, further: Cost | None) -> Cost:
+        """Both together; what is not known of one of them stays unknown."""
+        if further is None:
+            return self
+        return Cost(
+            _sum(self.seconds, further.seconds),
+            _sum(self.cpu_seconds, further.cpu_seconds),
+            self.gpu_seconds + further.gpu_seconds,
+        )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -58,6 +72,7 @@ class ReportContent:
     Attributes:
         labels: the model's classes; empty where it has none.
         contenders: the winner first; then the default configuration and the baseline, as far as they could be had.
+        trained_on: the splits that the winner has learned from.
         judged_on: `test`, or `validation` where the study names no test rows.
         missing: why a contender is missing, a sentence each.
         overlap: judged rows whose text also stands in the training rows.
@@ -81,6 +96,7 @@ class ReportContent:
     cpu_seconds: float
     created: str
     data_sections: tuple[Section, ...] = ()
+    trained_on: tuple[str, ...] = ("train",)
 
     @property
     def winner(self) -> Contender:

@@ -55,6 +55,18 @@ class Examples:
             positions=None if self.positions is None else tuple(self.positions[index] for index in chosen),
         )
 
+    def joined(self, more: Examples) -> Examples:
+        """These, then `more` of other rows, whose items are counted on."""
+        assert (self.positions is None) == (more.positions is None), "examples of one task are answered alike"
+        rows = max(self.items, default=-1) + 1
+        return Examples(
+            key=("joined", *self.key, *more.key),
+            tokens=(*self.tokens, *more.tokens),
+            items=(*self.items, *(rows + item for item in more.items)),
+            targets=(*self.targets, *more.targets),
+            positions=None if self.positions is None else (*self.positions, *(more.positions or ())),
+        )
+
     def of(self, items: Sequence[int]) -> list[int]:
         """The examples of some rows."""
         wanted = set(items)

@@ -20,5 +20,8 @@ class Lessons(Protocol):
     def __len__(self) -> int:
         """How many."""
 
+    def joined(self, more: Self) -> Self:
+        """These, then `more` of other rows."""
+
     def take(self, chosen: Sequence[int]) -> Self:
         """Some of them, in the order of `chosen`."""

@@ -6,8 +6,9 @@ import copy
 import gc
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
@@ -33,21 +34,15 @@ from autoglm_trainer.model.graph import (
     write_tokenizer,
     write_weights,
 )
-from autoglm_trainer.model.memory import (
-    Pass,
-    Shape,
-    inference_bytes,
-    library_bytes,
-    limit_bytes,
-    resident_bytes,
-    training_bytes,
-)
+from autoglm_trainer.model.memory import resident_bytes
 from autoglm_trainer.model.network import Network, numbers
 from autoglm_trainer.model.pretrained import Pretrained
 from autoglm_trainer.model.prompted import Guided
 from autoglm_trainer.rows.cleaning import change_tables
 from autoglm_trainer.tokens.examples import INFERENCE_BATCH, Examples, by_length, collate
 
+from .estimate import estimate_memory
+from .lessons import Lessons
 from .problem import Doubts, Learning, Problem
 from .ranks import Following, Order, Ranks, Verdict
 
@@ -139,14 +134,21 @@ class LoadedTuned(Generic[P, B]):
 
     def fit(self, parameters: Mapping[str, Scalar], control: TrialControl) -> FittedTuned:
         """Train at `parameters`; a GPU that runs out of memory with half a batch too makes the point infeasible."""
-        settings = self.problem.settings(parameters)
+        return self._within_memory(self.problem.settings(parameters), partial(self._fit, control=control))
+
+    def refit(self, parameters: Mapping[str, Scalar], control: TrialControl, *, reports: int | None) -> FittedTuned:
+        """Train at `parameters` on training and validation rows; see `contract.Refits`."""
+        settings = replace(self.problem.settings(parameters), patience=0)
+        return self._within_memory(settings, partial(self._fit, control=control, blind=True, reports=reports))
+
+    def _within_memory(self, settings: Any, fit: Callable[[Any], FittedTuned]) -> FittedTuned:
         try:
-            return self._fit(settings, control)
+            return fit(settings)
         except torch.OutOfMemoryError:
             self._free()
         smaller = replace(settings, accumulation=min(2 * settings.accumulation, settings.batch_size))
         try:
-            return self._fit(smaller, control)
+            return fit(smaller)
         except torch.OutOfMemoryError as error:
             self._free()
             raise Infeasible(
@@ -154,7 +156,10 @@ class LoadedTuned(Generic[P, B]):
                 f" and {settings.extent}, in {smaller.accumulation} parts too"
             ) from error
 
-    def _fit(self, settings: Any, control: TrialControl) -> FittedTuned:
+    def _fit(
+        self, settings: Any, control: TrialControl, *, blind: bool = False, reports: int | None = None
+    ) -> FittedTuned:
+        """`blind`: the validation rows are learned from too, so nothing is measured on them."""
         torch.manual_seed(control.seed)
         self.current = None
         method = get_method(settings.method)
@@ -166,43 +171,27 @@ class LoadedTuned(Generic[P, B]):
                 settings=settings,
                 base=self.base,
                 features=self.features,
-                examples=self.problem.examples("train", settings),
+                examples=self._lessons(settings, blind=blind),
                 criterion=lambda examples: self.problem.criterion(examples, settings),
                 control=control,
-                evaluate=lambda trained: fitted.measure_now(self.metric, trained=trained),
+                evaluate=lambda trained: math.nan if blind else fitted.measure_now(self.metric, trained=trained),
                 maximize=self.problem.declaration.metrics[self.metric] == "Maximize",
                 ranks=self.ranks,
+                reports=reports,
             )
         )
         fitted.weights = fitted.network.trained_weights()
         return fitted
 
+    def _lessons(self, settings: Any, *, blind: bool) -> Lessons:
+        train = self.problem.examples("train", settings)
+        return train.joined(self.problem.examples("validation", settings)) if blind else train
+
     def estimate(self, parameters: Mapping[str, Scalar]) -> MemoryEstimate | None:
         """What `fit` will need; None where the model's config does not tell its sizes."""
-        settings, base = self.problem.settings(parameters), self.base
-        try:
-            shape = Shape.of(base.backbone.config, base.device, dropout=settings.dropout)
-        except AttributeError:
-            return None
         self.current = None
-        base.undo()
-        footprint = get_method(settings.method).footprint(base, settings)
-        examples: Any = self.problem.examples("train", settings)
-        longest = max(map(len, examples.tokens)) + footprint.tokens
-        part = -(-min(settings.batch_size, len(examples)) // (self.ranks.count * settings.accumulation))
-        head = self.problem.head(base, settings)
-        trained = Pass(part, longest, part * max(examples.sizes), head.output.out_features, mixed=head.layers)
-        needed = library_bytes(base.device) + max(
-            training_bytes(shape, trained, footprint, half=base.half is not None),
-            inference_bytes(shape, replace(trained, examples=INFERENCE_BATCH), half=not base.is_float32),
-        )
-        on_gpu = base.device.type == "cuda"
-        return MemoryEstimate(
-            # On a CPU all ranks share the container's memory; of GPUs each has its own.
-            needed=(self.resident + footprint.held + needed) * (1 if on_gpu else self.ranks.count),
-            limit=limit_bytes(base.device),
-            place="the GPU" if on_gpu else "the container",
-        )
+        self.base.undo()
+        return estimate_memory(self.problem, self.base, self.problem.settings(parameters), self.resident, self.ranks)
 
     def follow(self, order: Order) -> None:
         """Train as rank 0 of data parallel training does; the model is its alone."""

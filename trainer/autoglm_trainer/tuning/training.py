@@ -48,6 +48,7 @@ class Loop:
         collate: Callable[[Any], Any],
         ranks: Ranks | None = None,
         half: torch.dtype | None = None,
+        reports: int | None = None,
     ) -> None:
         """Prepare.
 
@@ -61,10 +62,11 @@ class Loop:
             collate: some examples → a batch as the network takes it.
             ranks: who trains together with this process.
             half: the 16-bit type that the device computes in where it can; None = 32 bits throughout.
+            reports: after how many to end, with the schedule of the whole; None = with its last step.
         """
         self.network, self.examples, self.criterion = network, examples, criterion
         self.settings, self.seed, self.patience, self.collate = settings, seed, patience, collate
-        self.ranks, self.half = ranks or Ranks(), half
+        self.ranks, self.half, self.reports = ranks or Ranks(), half, reports
         self.device = next(network.parameters()).device
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         self.learned = network.learned()
@@ -121,7 +123,7 @@ class Loop:
         while self.step < self.total:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             for batch in batches(self.examples.lengths, self.settings.batch_size, seed=self.seed, epoch=epoch)[within:]:
-                if self.patience.over:
+                if self.patience.over or self.reported == self.reports:
                     return
                 yield self.examples.take(batch)
 
