@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from autoglm_api.catalog import find_task
 from benchmarks.cases import (
     ANSWERS,
     ENTITIES,
@@ -20,6 +21,7 @@ from benchmarks.cases import (
     LOANS,
     PAPERS,
     PROMPTED,
+    TRAIN_ON_BOTH,
     WRITTEN,
     Case,
     chosen,
@@ -29,10 +31,18 @@ from benchmarks.results import Row, Table
 from benchmarks.studies import create, journal_url
 from benchmarks.workers import WORKER, export, run_worker
 
+WINNER, ALONE = "winner", "winner of the training rows alone"
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """One seed's figures: the objective on test rows, and seconds; `library` NaN where it is not measured."""
+    """One seed's figures: the objective on test rows, and seconds.
+
+    Attributes:
+        library: of the libraries' default; NaN where it is not measured.
+        alone: of the tuned model before the validation rows were added; NaN where they were not.
+        both: of the default configuration with the validation rows added; NaN where they were not.
+    """
 
     baseline: float
     default: float
@@ -40,11 +50,18 @@ class Outcome:
     default_seconds: float
     search_seconds: float
     library: float = math.nan
+    alone: float = math.nan
+    both: float = math.nan
 
     @property
     def removed(self) -> float:
         """Share of the default's error that the tuned model does not make; 1 is the metric's best value."""
         return (self.tuned - self.default) / (1 - self.default)
+
+    @property
+    def removed_of_both(self) -> float:
+        """The same share of the error of the default configuration on as many rows."""
+        return (self.tuned - self.both) / (1 - self.both)
 
     @property
     def removed_of_library(self) -> float:
@@ -65,7 +82,14 @@ _ONE_POINT = (("parameters", [{"name": "method", "categorical": {"choices": ["he
 _ONE_STEP = (*LIBRARY[:3], ("epochs", 1), ("batch_size", 64))
 SMALL = Size(
     (
-        replace(INTENTS, folder="", rows=(60, 30, 30), trials=1, spec=_ONE_POINT, library=_ONE_STEP),
+        replace(
+            INTENTS,
+            folder="",
+            rows=(60, 30, 30),
+            trials=1,
+            spec=(*_ONE_POINT, ("export", TRAIN_ON_BOTH)),
+            library=_ONE_STEP,
+        ),
         replace(PROMPTED, folder="", rows=(60, 30, 30), trials=2),
     ),
     seeds=(1,),
@@ -101,11 +125,20 @@ def measure(case: Case, data: Mapping[str, str], seed: int, folder: Path) -> Out
     """One study from its first trial to its export, and one of the libraries' point alone."""
     told, seconds = _study(case, data, seed, folder / "search", {"trials": {"max": case.trials}, **dict(case.spec)})
     found = _outcome(told, case.metric, seconds)
-    if not case.library:
-        return found
-    point = [{"name": name, "categorical": {"choices": [value]}} for name, value in case.library]
-    told, _ = _study(case, data, seed, folder / "library", {"trials": {"max": 1}, "parameters": point})
-    return replace(found, library=_contenders(told)["winner"]["metrics"][case.metric])
+    if case.library:
+        told, _ = _study(case, data, seed, folder / "library", _one_point(case.library))
+        found = replace(found, library=_contenders(told)[WINNER]["metrics"][case.metric])
+    if case.joined:
+        default = tuple(find_task(case.task).defaults({}).items())
+        told, _ = _study(case, data, seed, folder / "both", {**_one_point(default), **dict(case.spec)})
+        found = replace(found, both=_contenders(told)[WINNER]["metrics"][case.metric])
+    return found
+
+
+def _one_point(point: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a study of one trial."""
+    parameters = [{"name": name, "categorical": {"choices": [value]}} for name, value in point]
+    return {"trials": {"max": 1}, "parameters": parameters}
 
 
 def _study(
@@ -129,19 +162,21 @@ def _study(
 def _outcome(told: dict[str, Any], metric: str, search_seconds: float) -> Outcome:
     """The figures of `comparison.json`; a winner that is the default configuration stands for both."""
     contenders = _contenders(told)
-    winner, baseline = contenders["winner"], contenders["baseline"]
-    default = contenders.get("default", winner)
+    winner = contenders[WINNER]
+    baseline = next(each for name, each in contenders.items() if name.startswith("baseline"))
+    default = contenders.get("default configuration", contenders.get(ALONE, winner))
     return Outcome(
         baseline=baseline["metrics"][metric],
         default=default["metrics"][metric],
         tuned=winner["metrics"][metric],
         default_seconds=default["seconds"],
+        alone=contenders.get(ALONE, {"metrics": {metric: math.nan}})["metrics"][metric],
         search_seconds=search_seconds,
     )
 
 
 def _contenders(told: dict[str, Any]) -> dict[str, Any]:
-    return {each["name"].split(" ")[0]: each for each in told["contenders"]}
+    return {each["name"]: each for each in told["contenders"]}
 
 
 def _rows(case: Case, found: Sequence[Outcome]) -> list[Row]:
@@ -159,11 +194,29 @@ def _rows(case: Case, found: Sequence[Outcome]) -> list[Row]:
         if case.library
         else []
     )
+    joined = (
+        [
+            Row(
+                f"{case.name}: {case.metric}, tuned, on the training rows alone",
+                fmean(each.alone for each in found),
+                "",
+            ),
+            Row(f"{case.name}: {case.metric}, default, on all those rows", fmean(each.both for each in found), ""),
+            Row(
+                f"{case.name}: share of the error removed of the default on all those rows",
+                fmean(each.removed_of_both for each in found),
+                "",
+            ),
+        ]
+        if case.joined
+        else []
+    )
     return [
         Row(f"{case.name}: {case.metric}, baseline", fmean(each.baseline for each in found), ""),
         Row(f"{case.name}: {case.metric}, default", fmean(each.default for each in found), ""),
         Row(f"{case.name}: {case.metric}, tuned", fmean(each.tuned for each in found), "", case.reached),
         Row(f"{case.name}: share of the default's error removed", removed, "", case.aim),
+        *joined,
         *library,
         Row(f"{case.name}: training the default", fmean(each.default_seconds for each in found), "s"),
         Row(f"{case.name}: the search", fmean(each.search_seconds for each in found), "s"),
