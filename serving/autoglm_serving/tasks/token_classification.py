@@ -1,7 +1,7 @@
 """`token-classification`: the entities of a text or of given words, and the tag of every word.
 
-A long text is read in overlapping windows, as in training, so that nothing of it is left out. An `I-` tag that
-continues nothing begins an entity; the answered tags say so with a `B-`.
+A long text is read in overlapping windows, as in training, so that nothing of it is left out. The tags of an item are
+the likeliest among those in which every `I-` continues an entity of its type.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 
-from autoglm_api.bio import OUTSIDE, Entity, entities, repaired
+from autoglm_api.bio import OUTSIDE, Entity, entities, likeliest
 from autoglm_api.manifest import Manifest
 from autoglm_api.predict import TEXT
 from autoglm_api.words import SubWord, is_ideographic, places, spaced
@@ -116,15 +116,15 @@ class EntityFinder:
         return [self._prediction(item, list(islice(answers, len(item.windows)))) for item in items]
 
     def _prediction(self, item: Words, answers: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
-        best = [self._outside] * len(item.words)
-        sure = [1.0] * len(item.words)
+        told = np.zeros((len(item.words), len(self.labels)))
+        told[:, self._outside] = 1.0  # of words that the tokenizer drops
         for its_places, answer in zip(item.places, answers, strict=True):
             if answer.ndim != 2:
                 raise UnusableModelError("the graph answers whole texts; this task needs an answer for each token")
             for word, place in its_places.items():
-                best[word] = int(answer[place].argmax())
-                sure[word] = float(answer[place].max())
-        tags = repaired([self.labels[tag] for tag in best])
+                told[word] = answer[place]
+        best = likeliest(told, self.labels)
+        tags, sure = [self.labels[tag] for tag in best], told[np.arange(len(best)), best].tolist()
         found = [self._entity(item, entity, sure) for entity in entities(tags)]
         return {"entities": found, "tokens": list(item.words), "tags": tags}
 

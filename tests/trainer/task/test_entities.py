@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -10,7 +11,7 @@ import pytest
 from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from autoglm_api.bio import entities, repaired
+from autoglm_api.bio import entities, likeliest, repaired
 from autoglm_api.words import places, spaced
 from autoglm_trainer.contract import Matrix, Table
 from autoglm_trainer.metrics import bootstrap
@@ -49,12 +50,31 @@ def test_metrics_are_those_of_seqeval(seed: int) -> None:
     draw = random.Random(seed)
     truth = [repaired(tags) for tags in random_tags(draw, 40)]
     answers = [[draw.choice(LABELS) if draw.random() < 0.4 else tag for tag in tags] for tags in truth]
-    measured = predictions(truth, answers).measure()
-    right = [repaired(tags) for tags in answers]
-    assert measured["f1"] == pytest.approx(f1_score(truth, answers))
-    assert measured["precision"] == pytest.approx(precision_score(truth, answers))
-    assert measured["recall"] == pytest.approx(recall_score(truth, answers))
-    assert measured["accuracy"] == pytest.approx(accuracy_score(truth, right))
+    found = predictions(truth, answers)
+    measured, tags = found.measure(), list(found.answers)
+    assert measured["f1"] == pytest.approx(f1_score(truth, tags))
+    assert measured["precision"] == pytest.approx(precision_score(truth, tags))
+    assert measured["recall"] == pytest.approx(recall_score(truth, tags))
+    assert measured["accuracy"] == pytest.approx(accuracy_score(truth, tags))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_tags_are_the_likeliest_that_can_follow_each_other(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    told = chance.dirichlet(np.ones(len(LABELS)) / 2, size=1 + seed % 5)
+    sound = [
+        path
+        for path in itertools.product(range(len(LABELS)), repeat=len(told))
+        if repaired(tags := [LABELS[tag] for tag in path]) == tags
+    ]
+    best = max(sound, key=lambda path: sum(np.log(told[word, tag]) for word, tag in enumerate(path)))
+    assert tuple(likeliest(told, LABELS)) == best
+
+
+def test_a_type_that_nothing_begins_and_certain_tags_that_cannot_stand_are_no_trouble() -> None:
+    certain = np.eye(3)[[1, 1]]
+    assert [("O", "B-a", "I-a")[tag] for tag in likeliest(np.eye(3)[[2, 2]], ("O", "B-a", "I-a"))] != ["I-a", "I-a"]
+    assert likeliest(certain, ("O", "I-a", "B-b")).tolist() != [1, 1]
 
 
 def test_no_entities_anywhere_measure_zero_and_a_nan_makes_everything_nan() -> None:
@@ -101,7 +121,7 @@ def test_the_report_shows_each_type_the_confusion_and_the_surest_mistakes() -> N
     assert matrix.counts == ((2, 0, 0), (1, 0, 1), (0, 1, 0))
     assert found.wrong() == 4
     first, *others = found.mistakes(3)
-    assert (first.item, first.truth, first.answer) == ("w0 w1", "none", "b: w1")
+    assert (first.item, first.truth, first.answer) == ("w0 w1", "none", "b: w0 w1")
     assert first.confidence == pytest.approx(0.92)
     assert len(others) == 2
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autoglm_api.bio import OUTSIDE, Entity, entities, repaired
+from autoglm_api.bio import OUTSIDE, Entity, entities, likeliest
 from autoglm_trainer.contract import Matrix, Mistake, Section, Table
 from autoglm_trainer.metrics import Floats, Ints
 from autoglm_trainer.metrics.entities import count_sentence, measure, scores
@@ -45,9 +45,14 @@ class EntityPredictions:
     @cached_property
     def answers(self) -> tuple[list[str], ...]:
         """The tags of each sentence, as the server gives them."""
-        best = self.probabilities.argmax(1)
-        best[self.unread] = self.labels.index(OUTSIDE)
-        return tuple(repaired([self.labels[tag] for tag in best[words]]) for words in self._slices)
+        return tuple([self.labels[tag] for tag in self._answered[words]] for words in self._slices)
+
+    @cached_property
+    def _answered(self) -> Ints:
+        """(words of all sentences,): places of their tags."""
+        told = self.probabilities.copy()
+        told[self.unread] = np.array(self.labels) == OUTSIDE
+        return np.concatenate([likeliest(told[words], self.labels) for words in self._slices])
 
     @cached_property
     def _slices(self) -> list[slice]:
@@ -92,7 +97,8 @@ class EntityPredictions:
 
     def _confidence(self, row: int) -> float:
         """The highest probability of a wrong tag in a sentence."""
-        highest = np.where(self.unread, 0.0, self.probabilities.max(1))[self._slices[row]]
+        of_tags = self.probabilities[np.arange(len(self._answered)), self._answered]
+        highest = np.where(self.unread, 0.0, of_tags)[self._slices[row]]
         pairs = zip(self.sentences[row].tags, self.answers[row], highest, strict=True)
         return max(float(sure) for truth, answer, sure in pairs if truth != answer)
 
