@@ -33,6 +33,7 @@ spec:
     - {{name: head_c, float: {{min: 0.1, max: 1e+3, log: true}}}}
     - {{name: max_length, categorical: {{choices: [{tokens}]}}}}
   trials: {{max: 2, parallel: 1}}
+  export: {{trainOn: {rows}}}
   trainer: {{resources: {{limits: {{cpu: "1"}}}}, terminationGracePeriodSeconds: 15}}
 """
 ENDPOINT = """
@@ -85,7 +86,7 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
         return [endpoint_status(kube, namespace), kube.describe(namespace), installation.operator.tail()]
 
     put_rows(kube, namespace)
-    apply(cluster, namespace, STUDY.format(name="short", tokens=TOO_SHORT) + ENDPOINT)
+    apply(cluster, namespace, STUDY.format(name="short", tokens=TOO_SHORT, rows="Train") + ENDPOINT)
     wait_for_reason(kube, namespace, "short", "Complete", "MaxTrialsReached", timeout_seconds=240)
     trials = Trials(kube, namespace, "short").complete()
     assert len(trials) == status(kube, namespace, "short")["trials"]["complete"] == 2
@@ -99,7 +100,7 @@ def test_applied_studies_end_in_predictions_and_the_better_one_takes_over(
     assert wait_for(lambda: predict(url, PRAISE))["digest"] == told["champion"]["digest"]
     assert promotions(installation, namespace) == 1
 
-    apply(cluster, namespace, STUDY.format(name="whole", tokens=ENOUGH))
+    apply(cluster, namespace, STUDY.format(name="whole", tokens=ENOUGH, rows="TrainAndValidation"))
     wait_for_reason(kube, namespace, "whole", "Complete", "MaxTrialsReached", timeout_seconds=240)
     wait_for(lambda: served_study(kube, namespace) == "whole", 180, state=state)
     told = endpoint_status(kube, namespace)
