@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
 from tests.trainer.task.making import Control, colour_rows, make_places, make_run, write_rows
 
 from autoglm_api.attempts import Limits
@@ -21,9 +21,10 @@ from autoglm_api.manifest import Manifest
 from autoglm_api.run import Run
 from autoglm_store.limits import write_limits
 from autoglm_store.sampling import suggest
+from autoglm_trainer.contenders import contenders
 from autoglm_trainer.errors import Infeasible
 from autoglm_trainer.export import export_run
-from autoglm_trainer.refit import best_report
+from autoglm_trainer.refit import best_report, make_model
 from autoglm_trainer.tasks import get_task
 from autoglm_trainer.tuning.task import LoadedTuned
 from autoglm_trainer.work.artifacts import Artifacts
@@ -82,55 +83,47 @@ def finished(point: dict[str, Any], reported: dict[int, float]) -> FrozenTrial:
     return trial
 
 
-def exported(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> tuple[Manifest, Any, str]:
-    """Manifest, comparison and model card of a study that asks for it."""
+def searched(model: Path, folder: Path) -> tuple[optuna.Study, Run, LoadedTuned]:
+    """A study that asks for it, after its one trial: of twelve training rows, with 48 to choose by."""
     rows = colour_rows(60)
-    run, task = loaded(
-        model,
-        folder,
-        write_rows(folder / "a.jsonl", rows[:12]),
-        write_rows(folder / "b.jsonl", rows[12:]),
-        parameters=HEAD,
-        export={"trainOn": "TrainAndValidation"},
-    )
+    some, others = (write_rows(folder / name, part) for name, part in (("a.jsonl", rows[:12]), ("b.jsonl", rows[12:])))
+    run, task = loaded(model, folder, some, others, parameters=HEAD, export={"trainOn": "TrainAndValidation"})
     study = optuna.create_study(direction="maximize")
     write_limits(study, Limits(max=1, max_failed=1, retries=0))
     trial = study.ask()
     study.tell(trial, task.fit(suggest(trial, run.parameters), Control()).evaluate("validation")["accuracy"])
-    assert study.get_trials()[0].state is TrialState.COMPLETE
-    if monkeypatch is not None:
-
-        def too_large(*_: Any, **__: Any) -> Any:
-            raise Infeasible("the GPU's memory is too small")
-
-        monkeypatch.setattr(LoadedTuned, "refit", too_large)
-    store = folder / "store"
-    export_run(study, run, make_places(folder), Artifacts(f"file://{store}", Location("file", str(store))))
-    written = store / "export"
-    manifest = Manifest.model_validate_json((written / "manifest.json").read_bytes())
-    return manifest, json.loads((written / "comparison.json").read_text()), (written / "README.md").read_text()
+    return study, run, task
 
 
 def test_the_exported_model_has_learned_from_both_and_stands_beside_the_judged_one(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    manifest, told, card = exported(model_folder("bert"), tmp_path)
+    study, run, _ = searched(model_folder("bert"), tmp_path)
+    store = tmp_path / "store"
+    export_run(study, run, make_places(tmp_path), Artifacts(f"file://{store}", Location("file", str(store))))
+    manifest = Manifest.model_validate_json((store / "export" / "manifest.json").read_bytes())
+    told = json.loads((store / "export" / "comparison.json").read_text())
     assert manifest.trained_on == ("train", "validation")
-    names = [each["name"] for each in told["contenders"]]
-    assert names[:2] == ["winner", "winner of the training rows alone"]
+    assert [each["name"] for each in told["contenders"]][:2] == ["winner", "winner of the training rows alone"]
     both, alone = (each["metrics"]["accuracy"] for each in told["contenders"][:2])
     assert both > alone, "five times the rows teach more"
     assert manifest.test is not None
     assert manifest.test["accuracy"] == both
-    assert "and the 48 validation rows" in card
+    assert "and the 48 validation rows" in (store / "export" / "README.md").read_text()
 
 
 def test_a_model_that_cannot_be_trained_once_more_is_exported_as_it_was_judged(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest, told, card = exported(model_folder("bert"), tmp_path, monkeypatch)
-    assert manifest.trained_on is None
-    assert "winner of the training rows alone" not in [each["name"] for each in told["contenders"]]
-    report = (tmp_path / "store" / "export" / "report.html").read_text()
-    assert "could not be trained once more with the validation rows: the GPU" in report
-    assert "validation rows" not in card.split("## Where it comes from")[1]
+    def too_large(*_: Any, **__: Any) -> Any:
+        raise Infeasible("the GPU's memory is too small")
+
+    study, run, task = searched(model_folder("bert"), tmp_path)
+    monkeypatch.setattr(LoadedTuned, "refit", too_large)
+    winner = study.best_trial
+    judged = task.fit(winner.params, Control())
+    made = make_model(task, run, winner, lambda _: judged, gpus=0)
+    assert made.model is judged
+    assert made.alone is None
+    _, missing = contenders(task, run, winner, made, "test", (), task.fit, gpus=0)
+    assert "could not be trained once more with the validation rows: the GPU's memory" in missing[0]
