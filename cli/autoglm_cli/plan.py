@@ -101,6 +101,8 @@ def _search(spec: StudySpec, run: Run) -> Iterator[tuple[str, str]]:
         yield "timeout", f"{spec.trials.timeout_seconds} s a trial"
     if spec.budget.deadline:
         yield "deadline", spec.budget.deadline.isoformat()
+    if run.export.train_on != "Train":
+        yield "model", "of the winner, trained once more on training and validation rows together"
 
 
 def _objectives(run: Run) -> Iterator[tuple[str, str]]:

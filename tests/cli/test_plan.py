@@ -121,6 +121,12 @@ def test_an_invalid_file_is_not_planned(study_file: Path) -> None:
         documents_of(str(study_file))
 
 
+def test_a_winner_that_is_trained_once_more_is_told() -> None:
+    again = "of the winner, trained once more on training and validation rows together"
+    assert again in planned(ROOT / "examples" / "token-classification.yaml")
+    assert again not in planned(ROOT / "examples" / "question-answering.yaml")
+
+
 def test_several_objectives_say_which_trial_becomes_the_model(study_file: Path) -> None:
     both = (
         "[{metric: f1_macro, direction: Maximize, goal: 0.9}, {metric: latency_p95_ms, direction: Minimize, goal: 20}]"
