@@ -86,6 +86,13 @@ def test_several_problems_are_told_at_once() -> None:
         ("file:///mnt/*", "file:///mnt/rows", False),
         ("hf://zai-org/glm-4-9b-hf", "hf://zai-org/", True),
         ("hf://other/model", "hf://zai-org/", False),
+        ("hf://datasets/org/set@main/a.csv", "hf://datasets/org/set", True),
+        ("hf://datasets/org/set@refs%2Fconvert%2Fparquet/a", "hf://datasets/org/set", True),
+        ("hf://datasets/org/set@main/a.csv", "hf://datasets/org/set@v1", False),
+        ("hf://datasets/org/set/a.csv", "hf://datasets/org/set@v1", False),
+        ("hf://datasets/org/set2@main/a.csv", "hf://datasets/org/set", False),
+        ("hf://datasets/or@g/set/a.csv", "hf://datasets/or", False),
+        ("s3://bucket/set@main/a.csv", "s3://bucket/set", False),
     ],
 )
 def test_allowed_prefixes_are_whole_path_segments(uri: str, allowed: str, expected: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from autoglm_api.study import StudySpec
 from autoglm_operator.settings import Settings
 
 SHOWN_PROBLEMS = 5
+_REVISION = re.compile(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+")
 _METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 
 
@@ -82,15 +84,20 @@ def _without_gpu(spec: StudySpec, run: Run) -> Iterator[Problem]:
 
 
 def is_allowed(uri: str, allowed: tuple[str, ...]) -> bool:
-    """Whether `uri` stands at or below one of the allowed prefixes; a path that climbs (`..`) never does."""
+    """Whether `uri` stands at or below one of the allowed prefixes; a path that climbs (`..`) never does.
+
+    A prefix that names a hub's data set and no revision allows all its revisions.
+    """
     parts = urlsplit(uri)
     path = unquote(parts.path)
     if ".." in path.split("/"):
         return False
     plain = f"{parts.scheme}://{parts.netloc}{posixpath.normpath(path) if path else ''}"
+    of_any_revision = _REVISION.sub(r"\1", plain)
     return any(
-        plain == prefix.rstrip("/") or plain.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+        place == prefix.rstrip("/") or place.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
         for prefix in allowed
+        for place in (plain, of_any_revision)
     )
 
 
