@@ -107,13 +107,17 @@ class Checkpoint(Model):
 
 
 class Export(Model):
-    """Result of the export job; `trial` is the number of its first attempt, by which people know it."""
+    """Result of the export job; `trial` is the number of its first attempt, by which people know it.
+
+    `trained_on`: as in the manifest, the splits where they are not the training rows alone.
+    """
 
     uri: str
     digest: str
     trial: int
     metrics: dict[str, float]
     test_digest: str | None = None
+    trained_on: tuple[str, ...] | None = None
 
 
 class Fatal(Model):

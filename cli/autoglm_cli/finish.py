@@ -83,7 +83,8 @@ def _tell(local: LocalRun, exported: Export) -> None:
     local.say(f"          {parameters(winner.params)}")
     if exported.test_digest and all(metric in exported.metrics for metric in metrics):
         told = results([exported.metrics[metric] for metric in metrics], local.stored)
-        local.say(f"    test  {told} on rows that no trial has seen")
+        again = ", by the winner trained once more with the validation rows" if exported.trained_on else ""
+        local.say(f"    test  {told} on rows that no trial has seen{again}")
     local.say(f"   model  {exported.uri}")
     local.say(f"  report  {local.folder.report}")
 

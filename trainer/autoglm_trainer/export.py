@@ -80,6 +80,7 @@ def export_run(study: optuna.Study, run: Run, places: Places, artifacts: Artifac
         trial=origin_of(winner),
         metrics=manifest.test or manifest.validation,
         test_digest=loaded.digests.test,
+        trained_on=manifest.trained_on,
     )
     _complete(loaded, exported)
     return exported

@@ -100,7 +100,8 @@ def test_the_exported_model_has_learned_from_both_and_stands_beside_the_judged_o
 ) -> None:
     study, run, _ = searched(model_folder("bert"), tmp_path)
     store = tmp_path / "store"
-    export_run(study, run, make_places(tmp_path), Artifacts(f"file://{store}", Location("file", str(store))))
+    artifacts = Artifacts(f"file://{store}", Location("file", str(store)))
+    assert export_run(study, run, make_places(tmp_path), artifacts).trained_on == ("train", "validation")
     manifest = Manifest.model_validate_json((store / "export" / "manifest.json").read_bytes())
     told = json.loads((store / "export" / "comparison.json").read_text())
     assert manifest.trained_on == ("train", "validation")
