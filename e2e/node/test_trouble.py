@@ -81,7 +81,8 @@ def test_sigterm_in_a_long_step_releases_the_trial_before_the_grace_is_over(
     assert released.datetime_complete is not None
     assert (released.datetime_complete - asked).total_seconds() < GRACE_SECONDS + 2
     assert released.last_step == attempt.last_step, "it was not in the middle of a step"
-    wait_until(lambda: kube.pod_phase(namespace, owner(attempt)) is None, kube, namespace, 60)
+    # A kubelet that has missed the container's end clears up after it once a minute.
+    wait_until(lambda: kube.pod_phase(namespace, owner(attempt)) is None, kube, namespace, 180)
 
     kube.patch("AutoGLMStudy", "slow", namespace, {"spec": {"suspend": False}})
     wait_until_searched(kube, namespace, "slow", 480)
