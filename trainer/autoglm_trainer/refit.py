@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from optuna.trial import FrozenTrial
@@ -17,6 +18,7 @@ from .contenders import Made, Stopwatch, Unattended
 from .contract import FittedModel, LoadedTask, Refits
 from .errors import Infeasible
 
+_REFUSED = "The winner could not be trained once more with the validation rows"
 log = logging.getLogger(__name__)
 
 
@@ -43,8 +45,12 @@ def make_model(
         control = Unattended(training_seed(run, origin_of(winner)))
         again = loaded.refit(whole_point(winner), control, reports=best_report(run, winner))
     except Infeasible as error:
-        return Made(judged, missing=f"The winner could not be trained once more with the validation rows: {error}.")
-    return Made(again, alone=judged, further=watch.cost())
+        return Made(judged, missing=f"{_REFUSED}: {error}.")
+    further = watch.cost()
+    # Nothing was measured while it trained, so this is the first that anybody sees of its answers.
+    if math.isnan(again.predict("test").measure().get(run.objective.metric, 0.0)):
+        return Made(judged, missing=f"{_REFUSED}: there its {run.objective.metric} is not a number.")
+    return Made(again, alone=judged, further=further)
 
 
 def best_report(run: Run, trial: FrozenTrial) -> int | None:

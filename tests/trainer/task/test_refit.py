@@ -113,18 +113,29 @@ def test_the_exported_model_has_learned_from_both_and_stands_beside_the_judged_o
     assert "and the 48 validation rows" in (store / "export" / "README.md").read_text()
 
 
-def test_a_model_that_cannot_be_trained_once_more_is_exported_as_it_was_judged(
-    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def too_large(*_: Any, **__: Any) -> Any:
-        raise Infeasible("the GPU's memory is too small")
+def too_large(*_: Any, **__: Any) -> Any:
+    raise Infeasible("the GPU's memory is too small")
 
+
+def diverged(task: LoadedTuned, parameters: dict[str, Any], control: Any, *, reports: int | None) -> Any:
+    fitted = task.fit(parameters, control)
+    fitted.weights = {name: weights * math.nan for name, weights in fitted.weights.items()}
+    task.current = None
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("refit", "why"), [(too_large, "the GPU's memory is too small."), (diverged, "there its accuracy is not a number.")]
+)
+def test_a_model_that_cannot_be_trained_once_more_is_exported_as_it_was_judged(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refit: Any, why: str
+) -> None:
     study, run, task = searched(model_folder("bert"), tmp_path)
-    monkeypatch.setattr(LoadedTuned, "refit", too_large)
+    monkeypatch.setattr(LoadedTuned, "refit", refit)
     winner = study.best_trial
     judged = task.fit(winner.params, Control())
     made = make_model(task, run, winner, lambda _: judged, gpus=0)
     assert made.model is judged
     assert made.alone is None
     _, missing = contenders(task, run, winner, made, "test", (), task.fit, gpus=0)
-    assert "could not be trained once more with the validation rows: the GPU's memory" in missing[0]
+    assert missing[0] == f"The winner could not be trained once more with the validation rows: {why}"
